@@ -1,0 +1,53 @@
+/**
+ * How esbuild bundles our TypeScript: for the package, for tests and for benchmarks alike. A
+ * `.wasm` import becomes the bytes. Chunks lie beside the entries, so that a URL relative to
+ * import.meta.url means the same file from everywhere.
+ */
+import { existsSync, rmSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { filesBelow, writeFileAtomically } from './stamps.mjs';
+
+/** Started by worker threads as `./worker.js`, hence beside every bundle. */
+export const WORKER = { worker: 'host/node/worker.ts' };
+
+/** @type {import('esbuild').BuildOptions} */
+export const BUNDLE_OPTIONS = {
+  chunkNames: 'chunk-[hash]',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  packages: 'external',
+  loader: { '.wasm': 'binary' },
+  legalComments: 'none',
+};
+
+/** Bundles of other runs may be in use that long. */
+const KEEP_MS = 3_600_000;
+
+/**
+ * Bundles scripts to be run from the tree: FOLDER/NAME.ts becomes OUTDIR/NAME.js. Other runs may be
+ * under way in the same folder, so a file is replaced at once, and only old ones are removed.
+ * @param {string[]} paths
+ * @param {string} outdir
+ * @param {import('esbuild').Plugin[]} [plugins]
+ */
+export async function bundleScripts(paths, outdir, plugins = []) {
+  const { build } = await import('esbuild');
+  const entries = paths.map((path) => [basename(path).replace(/\.ts$/, ''), path]);
+  const { outputFiles } = await build({
+    ...BUNDLE_OPTIONS,
+    entryPoints: { ...(existsSync(WORKER.worker) ? WORKER : {}), ...Object.fromEntries(entries) },
+    outdir,
+    sourcemap: 'inline',
+    sourcesContent: false,
+    logLevel: 'warning',
+    plugins,
+    write: false,
+  });
+  for (const { path, contents } of outputFiles) writeFileAtomically(path, contents);
+  const ages = filesBelow(outdir).map((path) => ({ path, at: statSync(path).mtimeMs }));
+  const newest = Math.max(...ages.map(({ at }) => at));
+  for (const { path, at } of ages) if (newest - at > KEEP_MS) rmSync(path, { force: true });
+}
