@@ -1,0 +1,39 @@
+/**
+ * Everything the core asks of its host: the whole list of imports besides the memory.
+ * I/O follows WASI preview 1, so that any WASI implementation can serve it.
+ */
+
+/** WASI: reads into `iovs_len` iovecs at `iovs`, leaves the bytes read at `nread`. Errno or 0. */
+@external("wasi_snapshot_preview1", "fd_pread")
+export declare function fd_pread(fd: i32, iovs: usize, iovs_len: u32, offset: u64,
+  nread: usize): i32;
+
+/** WASI: writes from iovecs, leaves the bytes written at `nwritten`. Errno or 0. */
+@external("wasi_snapshot_preview1", "fd_pwrite")
+export declare function fd_pwrite(fd: i32, iovs: usize, iovs_len: u32, offset: u64,
+  nwritten: usize): i32;
+
+/**
+ * A report to be put into words, see report.ts. `io` and `owner` are -1 without a handle;
+ * `target_data` is the address of a PgAioTargetData, or 0. Must copy what it keeps and must not
+ * call the core.
+ */
+@external("pgaio", "report")
+export declare function host_report(level: i32, kind: u32, io: i32, owner: i32, word: u32,
+  result: i32, first: u32, second: u32, target_data: usize): void;
+
+/**
+ * Runs a callback the host registered: phase PGAIO_CB_*, id 32 .. 63, its handle, its cb_data and
+ * the address of the PgAioResult to read and write in place. 0, or negative when it threw.
+ */
+@external("pgaio", "callback")
+export declare function host_callback(phase: u32, id: u32, ioh: usize, cb_data: u32,
+  result: usize): i32;
+
+/** Method HOST: takes `count` submitted handles, ids at `ids`. 0, or -errno for all of them. */
+@external("pgaio", "submit")
+export declare function host_submit(count: u32, ids: usize): i32;
+
+/** Method HOST: completes handle `io` before it returns. 0, or negative if it cannot. */
+@external("pgaio", "wait_one")
+export declare function host_wait_one(io: u32): i32;

@@ -1,0 +1,166 @@
+/**
+ * Start and end: laying out the shared memory, joining it, leaving it, and cleaning up after a unit
+ * of work (aio_init.c; pgaio_shutdown, pgaio_error_cleanup and AtEOXact_Aio of aio.c).
+ */
+import {
+  E_BACKEND_TWICE, E_LAYOUT_VERSION, E_MEMORY_FOREIGN, E_MEMORY_SIZE, E_NO_BACKEND, E_NO_SLOT, OK,
+  fail,
+} from "../errors";
+import { methodInitBackend } from "../method/method";
+import {
+  compareExchange32, futexWait, futexWake, loadAcquire32, storeRelease32,
+} from "../shm/atomics";
+import {
+  AioShmemSize, CTL_FRESH, CTL_LAYING_OUT, CTL_READY, LAYOUT_VERSION, PgAioCtl, SHMEM_MAGIC,
+  adoptLayout, backendAt, ctl, handleAt, layOut, local_at,
+} from "../shm/layout";
+import { CTL_AT, CTL_BYTES } from "../shm/sizes";
+import {
+  adoptSettings, io_max_combine_limit, io_max_concurrency, local_memory, max_backends,
+  publishSettings,
+} from "../shm/settings";
+import { freeFramesOf } from "../storage/frames";
+import { claimSlot, freeSlot, my_backend, my_procno, pushIdle } from "./backend";
+import { checkMayAct } from "./check";
+import { reclaim } from "./handle";
+import { submitStaged } from "./io";
+import { reportBackend } from "./report";
+import { dropOwners } from "./resowner";
+import { NONE, PGAIO_HS_HANDED_OUT, REPORT_OPEN_BATCH, WARNING } from "./types";
+import { waitOwn } from "./wait";
+
+@inline function ctlState(): usize { return CTL_AT + offsetof<PgAioCtl>("state"); }
+/** Laying out takes milliseconds even for gigabytes; a first instance that dies in it is found. */
+const LAY_OUT_NS: i64 = 10_000_000_000;
+
+/**
+ * Lays out the shared memory, or joins the one that is there: the first instance does the former,
+ * its settings then hold for all. The memory must be zero or an engine's.
+ */
+export function AioShmemInit(): i32 {
+  const size = AioShmemSize();
+  if (size < 0) return <i32>size;
+  const have = <f64>memory.size() * 65536;
+  if (have < <f64>(CTL_AT + CTL_BYTES)) return fail(E_MEMORY_SIZE, NONE, 0, have, size);
+  const magic = ctl().magic;
+  if (magic != 0 && magic != SHMEM_MAGIC) return fail(E_MEMORY_FOREIGN, NONE, 0, magic);
+  const state = loadAcquire32(ctlState());
+  if (state > CTL_READY || (state == CTL_READY && magic == 0)) {
+    return fail(E_MEMORY_FOREIGN, NONE, 0, magic);
+  }
+  if (state == CTL_FRESH && have < size) return fail(E_MEMORY_SIZE, NONE, 0, have, size);
+  if (compareExchange32(ctlState(), CTL_FRESH, CTL_LAYING_OUT) == CTL_FRESH) layOutMemory();
+  else if (loadAcquire32(ctlState()) == CTL_LAYING_OUT) {
+    futexWait(ctlState(), CTL_LAYING_OUT, LAY_OUT_NS);
+  }
+  if (loadAcquire32(ctlState()) != CTL_READY) return fail(E_MEMORY_FOREIGN, NONE, 0, magic);
+  if (ctl().layout_version != LAYOUT_VERSION) {
+    return fail(E_LAYOUT_VERSION, NONE, 0, ctl().layout_version, LAYOUT_VERSION);
+  }
+  if (have < <f64>ctl().size) return fail(E_MEMORY_SIZE, NONE, 0, have, ctl().size);
+  adoptSettings(ctl());
+  adoptLayout();
+  return OK;
+}
+
+/**
+ * Fills in the head, the slots and the handles; the rest begins as zero. Handles are pushed last to
+ * first, so that the first is on top of its backend's stack.
+ */
+function layOutMemory(): void {
+  const to = ctl();
+  to.magic = SHMEM_MAGIC;
+  to.layout_version = LAYOUT_VERSION;
+  publishSettings(to);
+  layOut(to);
+  adoptLayout();
+  for (let procno: u32 = 0; procno < max_backends; procno++) layOutBackend(procno);
+  storeRelease32(ctlState(), CTL_READY);
+  futexWake(ctlState(), -1);
+}
+
+function layOutBackend(procno: u32): void {
+  const slot = backendAt(procno);
+  const first = procno * io_max_concurrency;
+  slot.procno = procno;
+  slot.io_handle_off = first;
+  slot.in_flight_head = NONE;
+  slot.in_flight_tail = NONE;
+  slot.handed_out_io = NONE;
+  slot.idle_head = NONE;
+  for (let i = <i32>io_max_concurrency - 1; i >= 0; i--) {
+    const id = first + i;
+    const ioh = handleAt(id);
+    ioh.generation = 1;
+    ioh.owner_procno = procno;
+    ioh.iovec_off = id * io_max_combine_limit;
+    ioh.node_next = slot.idle_head;
+    slot.idle_head = id;
+  }
+  slot.idle_count = io_max_concurrency;
+}
+
+/** Makes this instance a backend: claims a slot. Its number (procno). Once per instance. */
+export function pgaio_init_backend(): i32 {
+  if (my_procno != NONE) return fail(E_BACKEND_TWICE, NONE, 0, my_procno);
+  if (local_at == 0) return fail(E_NO_BACKEND);
+  const rc = methodInitBackend();
+  if (rc < 0) return rc;
+  const procno = claimSlot();
+  if (procno == NONE) return fail(E_NO_SLOT, NONE, 0, max_backends);
+  my_backend.host_callbacks = 0;
+  return procno;
+}
+
+/** Address of this backend's own area (local_memory bytes), for results and wait references. */
+export function pgaio_local_memory(): f64 {
+  if (my_procno == NONE) return <f64>fail(E_NO_BACKEND);
+  return <f64>(local_at + <usize>my_procno * local_memory);
+}
+
+/**
+ * Leaves: what was handed out is given back, what is staged is submitted, what is in flight is
+ * waited for, oldest first; then frames and slot are free for others (pgaio_shutdown).
+ */
+export function pgaio_shutdown(): i32 {
+  let rc = checkMayAct();
+  if (rc < 0) return rc;
+  rc = pgaio_error_cleanup();
+  if (rc < 0) return rc;
+  const out = my_backend.handed_out_io;
+  if (out != NONE) {
+    my_backend.handed_out_io = NONE;
+    reclaim(handleAt(out), PGAIO_HS_HANDED_OUT);
+  }
+  while (my_backend.in_flight_head != NONE) { // each round reclaims the oldest
+    const ioh = handleAt(my_backend.in_flight_head);
+    rc = waitOwn(ioh, ioh.generation);
+    if (rc < 0) return rc;
+  }
+  dropOwners();
+  freeFramesOf(my_procno);
+  freeSlot();
+  return OK;
+}
+
+/**
+ * First thing after an error: ends a batch and submits what it held, so that nobody waits for I/O
+ * this backend has forgotten about (pgaio_error_cleanup).
+ */
+export function pgaio_error_cleanup(): i32 {
+  const rc = checkMayAct();
+  if (rc < 0) return rc;
+  my_backend.in_batchmode = 0;
+  return submitStaged();
+}
+
+/** End of a unit of work: a batch still open is ended and warned about (AtEOXact_Aio). */
+export function AtEOXact_Aio(is_commit: u32): i32 {
+  let rc = checkMayAct();
+  if (rc < 0) return rc;
+  if (my_backend.in_batchmode == 0) return OK;
+  rc = pgaio_error_cleanup();
+  if (rc < 0) return rc;
+  reportBackend(WARNING, REPORT_OPEN_BATCH);
+  return OK;
+}

@@ -1,0 +1,101 @@
+// @layout
+/**
+ * Numbers that the whole engine agrees on, under PostgreSQL's names (aio.h, aio_types.h,
+ * aio_internal.h). Values are PostgreSQL's wherever it has them: they show in memory and in dumps.
+ */
+
+// Handle states. Who enters one, what may follow and where the handle is meanwhile: handle.ts.
+export const PGAIO_HS_IDLE: u32 = 0;
+export const PGAIO_HS_HANDED_OUT: u32 = 1;
+export const PGAIO_HS_DEFINED: u32 = 2;
+export const PGAIO_HS_STAGED: u32 = 3;
+export const PGAIO_HS_SUBMITTED: u32 = 4;
+export const PGAIO_HS_COMPLETED_IO: u32 = 5;
+export const PGAIO_HS_COMPLETED_SHARED: u32 = 6;
+export const PGAIO_HS_COMPLETED_LOCAL: u32 = 7;
+
+// Operations.
+export const PGAIO_OP_INVALID: u32 = 0;
+export const PGAIO_OP_READV: u32 = 1;
+export const PGAIO_OP_WRITEV: u32 = 2;
+
+// Targets. FILE is ours: any file opened through the host.
+export const PGAIO_TID_INVALID: u32 = 0;
+export const PGAIO_TID_SMGR: u32 = 1;
+export const PGAIO_TID_FILE: u32 = 2;
+export const PGAIO_TID_COUNT: u32 = 3;
+
+// Handle flags.
+export const PGAIO_HF_SYNCHRONOUS: u32 = 1; // executed by the issuer inside start; binding
+export const PGAIO_HF_REFERENCES_LOCAL: u32 = 2; // memory no other thread may touch
+export const PGAIO_HF_BUFFERED: u32 = 4; // goes through the page cache
+export const PGAIO_HF_ALL: u32 = 7;
+
+// Result statuses, in order of severity.
+export const PGAIO_RS_UNKNOWN: u32 = 0;
+export const PGAIO_RS_OK: u32 = 1;
+export const PGAIO_RS_PARTIAL: u32 = 2;
+export const PGAIO_RS_WARNING: u32 = 3;
+export const PGAIO_RS_ERROR: u32 = 4;
+
+// Callback ids. 1 .. 3 are PostgreSQL's, 32 .. 63 the host's, between them ours.
+export const PGAIO_HCB_INVALID: u32 = 0;
+export const PGAIO_HCB_MD_READV: u32 = 1;
+export const PGAIO_HCB_SHARED_BUFFER_READV: u32 = 2;
+export const PGAIO_HCB_LOCAL_BUFFER_READV: u32 = 3;
+export const PGAIO_HCB_MD_WRITEV: u32 = 4;
+export const PGAIO_HCB_FILE: u32 = 5; // plain files: maps errno and short transfers
+export const PGAIO_HCB_PAGE_READV: u32 = 6; // verifies pages read into frames, no buffer pool
+export const PGAIO_HCB_HOST_FIRST: u32 = 32;
+export const PGAIO_HCB_HOST_LAST: u32 = 63;
+
+// Phases a callback may have, as bits of its registration.
+export const PGAIO_CB_STAGE: u32 = 1;
+export const PGAIO_CB_COMPLETE_SHARED: u32 = 2;
+export const PGAIO_CB_COMPLETE_LOCAL: u32 = 4;
+export const PGAIO_CB_REPORT: u32 = 8;
+
+// I/O methods. HOST is ours: the embedder's own device, see method/host.ts.
+export const IOMETHOD_SYNC: u32 = 0;
+export const IOMETHOD_WORKER: u32 = 1;
+export const IOMETHOD_IO_URING: u32 = 2;
+export const IOMETHOD_HOST: u32 = 3;
+
+// Limits.
+export const PGAIO_SUBMIT_BATCH_SIZE: u32 = 32; // most I/Os staged, hence per submission
+export const PGAIO_HANDLE_MAX_CALLBACKS: u32 = 4;
+export const PG_IOV_MAX: u32 = 128; // iovecs per I/O, most that io_max_combine_limit can be
+export const MAX_RW_COUNT: u32 = 0x7ffff000; // bytes Linux moves in one call at the most
+export const RESOURCE_OWNERS: u32 = 64; // per backend
+
+// Bits of cb_data of the page callbacks (bufmgr.h: READ_BUFFERS_*).
+export const READ_BUFFERS_ZERO_ON_ERROR: u32 = 1;
+export const READ_BUFFERS_IGNORE_CHECKSUM_FAILURES: u32 = 4;
+
+// Levels of a report (elog.h).
+export const DEBUG5: i32 = 10;
+export const DEBUG1: i32 = 14;
+export const LOG: i32 = 15;
+export const LOG_SERVER_ONLY: i32 = 16;
+export const WARNING: i32 = 19;
+export const ERROR_LEVEL: i32 = 21;
+export const PANIC: i32 = 23;
+
+// What a report is about, see report.ts.
+export const REPORT_RESULT: u32 = 1; // a PgAioResult to be put into words
+export const REPORT_LEAKED_HANDLE: u32 = 2; // leaked AIO handle
+export const REPORT_NOT_SUBMITTED: u32 = 3; // AIO handle was not submitted
+export const REPORT_OPEN_BATCH: u32 = 4; // open AIO batch at end of (sub-)transaction
+export const REPORT_CHECKSUM: u32 = 5; // page verification failed, calculated checksum ...
+export const REPORT_RETURN_LOST: u32 = 6; // a PgAioReturn was overwritten before its I/O ended
+
+/** Error data of a result whose host callback threw: all 23 bits, no callback of ours has that. */
+export const HOST_CALLBACK_THREW: u32 = 0x7fffff;
+
+// Errnos the core itself acts on or makes (Linux numbers).
+export const EINTR: i32 = 4;
+export const EIO: i32 = 5;
+export const ECANCELED: i32 = 125;
+
+/** `no handle`, `no owner` in lists of indices. */
+export const NONE: i32 = -1;

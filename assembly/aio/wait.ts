@@ -1,0 +1,210 @@
+/**
+ * Waiting for I/O, one's own and others' (aio.c: pgaio_wref_wait and its kin). A wait reference is
+ * an index and a generation: it stays safe when the handle has been used again, any number of
+ * times, and can be handed to anybody.
+ */
+import {
+  E_BAD_ADDRESS, E_BAD_WREF, E_CANNOT_WAIT, E_CRITICAL, E_NO_BACKEND, E_NO_FREE_IO, E_OLDEST_STATE,
+  E_STILL_NO_IDLE, E_WAIT_OWN, E_WAIT_STATE, E_WREF_STATE, OK, fail,
+} from "../errors";
+import { fetchAdd32, futexWait, loadAcquire64 } from "../shm/atomics";
+import { handleAt, handleId, handle_count, isCallers } from "../shm/layout";
+import { io_max_concurrency } from "../shm/settings";
+import { methodHasWaitOne, methodWaitOne } from "../method/method";
+import { crit_section_count, my_backend, my_procno } from "./backend";
+import { checkMayAct, checkMine } from "./check";
+import { PgAioHandle, reclaim, reclaimIfCompleted, stateOf } from "./handle";
+import { submitStaged } from "./io";
+import {
+  NONE, PGAIO_HF_SYNCHRONOUS, PGAIO_HS_COMPLETED_LOCAL,
+  PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_HANDED_OUT, PGAIO_HS_IDLE, PGAIO_HS_STAGED,
+  PGAIO_HS_SUBMITTED,
+} from "./types";
+
+@unmanaged export class PgAioWaitRef {
+  aio_index: u32; //         0  handle id, 0xffffffff in a cleared reference
+  generation_upper: u32; //  4
+  generation_lower: u32; //  8
+}
+export const WREF_BYTES: u32 = 12;
+const WREF_INVALID: u32 = 0xffffffff;
+
+@inline export function generationOf(ioh: PgAioHandle): u64 {
+  return loadAcquire64(changetype<usize>(ioh) + offsetof<PgAioHandle>("generation"));
+}
+@inline function refGeneration(iow: PgAioWaitRef): u64 {
+  return (<u64>iow.generation_upper << 32) | iow.generation_lower;
+}
+
+/** Fills in a wait reference (12 bytes of callers' memory) for an I/O not yet submitted. */
+export function pgaio_io_get_wref(at: u32, ref: u32): i32 {
+  let rc = checkMine(at);
+  if (rc < 0) return rc;
+  const ioh = changetype<PgAioHandle>(at);
+  const state = stateOf(ioh);
+  if (state < PGAIO_HS_HANDED_OUT || state > PGAIO_HS_STAGED) {
+    return fail(E_WREF_STATE, handleId(ioh), state);
+  }
+  rc = checkWrefPlace(ref);
+  if (rc < 0) return rc;
+  assert(ioh.generation != 0);
+  const iow = changetype<PgAioWaitRef>(ref);
+  iow.aio_index = handleId(ioh);
+  iow.generation_upper = <u32>(ioh.generation >> 32);
+  iow.generation_lower = <u32>ioh.generation;
+  return OK;
+}
+
+function checkWrefPlace(ref: u32): i32 {
+  const usable = (ref & 3) == 0 && isCallers(ref, WREF_BYTES);
+  return usable ? OK : fail(E_BAD_ADDRESS, NONE, 0, ref, WREF_BYTES);
+}
+
+/** A reference that can be waited for: its place is the caller's, its index that of a handle. */
+function checkWref(ref: u32): i32 {
+  if (my_procno == NONE) return fail(E_NO_BACKEND);
+  const rc = checkWrefPlace(ref);
+  if (rc < 0) return rc;
+  const index = changetype<PgAioWaitRef>(ref).aio_index;
+  return index < handle_count ? OK : fail(E_BAD_WREF, NONE, 0, index);
+}
+
+/** 1 if the reference was filled in and not cleared since. */
+export function pgaio_wref_valid(ref: u32): i32 {
+  const rc = checkWrefPlace(ref);
+  return rc < 0 ? rc : <i32>(changetype<PgAioWaitRef>(ref).aio_index != WREF_INVALID);
+}
+
+/** Makes a reference refer to nothing. */
+export function pgaio_wref_clear(ref: u32): i32 {
+  const rc = checkWrefPlace(ref);
+  if (rc < 0) return rc;
+  changetype<PgAioWaitRef>(ref).aio_index = WREF_INVALID;
+  return OK;
+}
+
+/** Id of the handle a reference was taken from. */
+export function pgaio_wref_get_id(ref: u32): i32 {
+  const rc = checkWref(ref);
+  return rc < 0 ? rc : changetype<PgAioWaitRef>(ref).aio_index;
+}
+
+/**
+ * Returns when the I/O of the reference is over: its generation is gone or its shared callbacks
+ * have run. For the owner that includes reclaiming it. Does not submit: waiting for one's own
+ * staged I/O is E_WAIT_OWN.
+ */
+export function pgaio_wref_wait(ref: u32): i32 {
+  let rc = checkWref(ref);
+  if (rc < 0) return rc;
+  if (crit_section_count > 0) return fail(E_CRITICAL);
+  const iow = changetype<PgAioWaitRef>(ref);
+  const ioh = handleAt(iow.aio_index);
+  return ioh.owner_procno == my_procno
+    ? waitOwn(ioh, refGeneration(iow))
+    : waitForeign(ioh, refGeneration(iow));
+}
+
+/** Whether the I/O of the reference is over, without any effect. */
+export function pgaio_wref_is_done(ref: u32): i32 {
+  const rc = checkWref(ref);
+  if (rc < 0) return rc;
+  const iow = changetype<PgAioWaitRef>(ref);
+  const ioh = handleAt(iow.aio_index);
+  const state = stateOf(ioh);
+  if (generationOf(ioh) != refGeneration(iow)) return 1;
+  return <i32>(state == PGAIO_HS_IDLE || state >= PGAIO_HS_COMPLETED_SHARED);
+}
+
+/** The same, and the owner reclaims the handle when it is: PostgreSQL's pgaio_wref_check_done. */
+export function pgaio_wref_check_done(ref: u32): i32 {
+  const done = pgaio_wref_is_done(ref);
+  if (done != 1 || crit_section_count > 0) return done;
+  const iow = changetype<PgAioWaitRef>(ref);
+  const ioh = handleAt(iow.aio_index);
+  if (ioh.owner_procno == my_procno && generationOf(ioh) == refGeneration(iow)) {
+    reclaimIfCompleted(ioh);
+  }
+  return 1;
+}
+
+/** Waits for an I/O of this backend and reclaims it. */
+export function waitOwn(ioh: PgAioHandle, generation: u64): i32 {
+  assert(ioh.owner_procno == my_procno);
+  if (generationOf(ioh) != generation) return OK;
+  let state = stateOf(ioh);
+  if (state < PGAIO_HS_SUBMITTED) return fail(E_WAIT_OWN, handleId(ioh), state);
+  while (state < PGAIO_HS_COMPLETED_SHARED) { // each round the state moved on
+    const rc = sleepOn(ioh, generation, state);
+    if (rc < 0) return rc;
+    if (generationOf(ioh) != generation) return OK; // the wait itself reclaimed it
+    state = stateOf(ioh);
+  }
+  reclaim(ioh, state);
+  return OK;
+}
+
+/** Waits for another backend's I/O; what became of it must be looked up where it mattered. */
+function waitForeign(ioh: PgAioHandle, generation: u64): i32 {
+  assert(ioh.owner_procno != my_procno);
+  while (true) { // each round the state moved on, at most seven times before the generation does
+    const state = stateOf(ioh);
+    if (generationOf(ioh) != generation) return OK;
+    if (state >= PGAIO_HS_COMPLETED_SHARED) return OK;
+    if (state == PGAIO_HS_IDLE || state == PGAIO_HS_HANDED_OUT) {
+      return fail(E_WAIT_STATE, handleId(ioh), state, state);
+    }
+    const rc = sleepOn(ioh, generation, state);
+    if (rc < 0) return rc;
+  }
+}
+
+/** The handle may come round to the same state for another I/O just before the sleep: look up. */
+const SLEEP_NS: i64 = 1_000_000_000;
+
+/**
+ * Sleeps until `ioh` is no longer in `state`, or makes the method progress. Woken by updateState
+ * on SUBMITTED and COMPLETED_SHARED; COMPLETED_IO follows SUBMITTED without a wake-up, so a waiter
+ * that saw SUBMITTED sleeps on and is woken at the end, its futex word notwithstanding.
+ */
+function sleepOn(ioh: PgAioHandle, generation: u64, state: u32): i32 {
+  const asynchronous = (ioh.flags & PGAIO_HF_SYNCHRONOUS) == 0;
+  if (state == PGAIO_HS_SUBMITTED && asynchronous && methodHasWaitOne()) {
+    return methodWaitOne(ioh, generation);
+  }
+  if (isDefined(PGAIO_UNSHARED)) return fail(E_CANNOT_WAIT, handleId(ioh), state);
+  const waiters = changetype<usize>(ioh) + offsetof<PgAioHandle>("waiters");
+  fetchAdd32(waiters, 1);
+  if (generationOf(ioh) == generation) {
+    futexWait(changetype<usize>(ioh) + offsetof<PgAioHandle>("state"), state, SLEEP_NS);
+  }
+  fetchAdd32(waiters, 0xffffffff); // minus one
+  return OK;
+}
+
+/**
+ * Sees to it that a handle is idle (pgaio_io_wait_for_free): first what has completed already, then
+ * what is only staged, then the oldest in flight, for which nobody has to wait longer than for any.
+ */
+export function waitForFree(): i32 {
+  const first = my_backend.io_handle_off;
+  let reclaimed = false;
+  for (let i: i32 = 0; i < io_max_concurrency; i++) {
+    if (reclaimIfCompleted(handleAt(first + i))) reclaimed = true;
+  }
+  if (reclaimed) return OK;
+  const pending = my_backend.num_staged_ios;
+  let rc = submitStaged();
+  if (rc < 0) return rc;
+  if (my_backend.idle_count > 0) return OK;
+  const oldest = my_backend.in_flight_head;
+  if (oldest == NONE) return fail(E_NO_FREE_IO, NONE, 0, pending, my_backend.idle_count);
+  const ioh = handleAt(oldest);
+  const state = stateOf(ioh);
+  if (state < PGAIO_HS_SUBMITTED || state == PGAIO_HS_COMPLETED_LOCAL) {
+    return fail(E_OLDEST_STATE, oldest, state, oldest, state);
+  }
+  rc = waitOwn(ioh, ioh.generation);
+  if (rc < 0) return rc;
+  return my_backend.idle_count > 0 ? OK : fail(E_STILL_NO_IDLE, oldest, stateOf(ioh));
+}

@@ -1,0 +1,59 @@
+/**
+ * Everything the core exports, grouped as PostgreSQL's documentation of the interface groups it.
+ * A result below 0 is an error number (errors.ts); whatever comes in is checked before it is used.
+ */
+
+// Subsystem
+export { AioShmemSize } from "./shm/layout";
+export {
+  AioShmemInit, AtEOXact_Aio, pgaio_error_cleanup, pgaio_init_backend, pgaio_local_memory,
+  pgaio_shutdown,
+} from "./aio/init";
+export { pgaio_get_guc, pgaio_set_guc } from "./shm/settings";
+export { pgaio_error_detail } from "./errors";
+
+// Handles
+export {
+  pgaio_io_acquire, pgaio_io_acquire_nb, pgaio_io_get_id, pgaio_io_get_op, pgaio_io_get_owner,
+  pgaio_io_get_state, pgaio_io_release,
+} from "./aio/handle";
+
+// Operations, flags, iovecs
+export {
+  pgaio_io_get_iovec, pgaio_io_get_iovec_max, pgaio_io_set_flag, pgaio_io_start_readv,
+  pgaio_io_start_writev,
+} from "./aio/io";
+
+// Targets
+export {
+  pgaio_io_get_target, pgaio_io_get_target_data, pgaio_io_has_target, pgaio_io_set_target,
+  pgaio_io_set_target_file, pgaio_io_set_target_smgr,
+} from "./aio/target";
+
+// Callbacks and handle data
+export {
+  pgaio_io_get_handle_data, pgaio_io_get_handle_data_len, pgaio_io_register_callbacks,
+  pgaio_io_set_handle_data_32, pgaio_io_set_handle_data_64, pgaio_register_host_callback,
+} from "./aio/callback";
+
+// Wait references
+export {
+  pgaio_io_get_wref, pgaio_wref_check_done, pgaio_wref_clear, pgaio_wref_get_id,
+  pgaio_wref_is_done, pgaio_wref_valid, pgaio_wref_wait,
+} from "./aio/wait";
+
+// Batches and submission
+export {
+  pgaio_closing_fd, pgaio_enter_batchmode, pgaio_exit_batchmode, pgaio_have_staged,
+  pgaio_io_process_completion, pgaio_submit_staged,
+} from "./aio/io";
+
+// Results and inspection
+export { pgaio_get_aio, pgaio_io_get_page_verdicts, pgaio_result_report } from "./aio/funcs";
+
+// Resource owners
+export { ResourceOwnerCreate, ResourceOwnerDelete, ResourceOwnerRelease } from "./aio/resowner";
+
+// Pages
+export { pgaio_frames_alloc, pgaio_frames_free } from "./storage/frames";
+export { pgaio_page_checksum, pgaio_page_verify } from "./storage/page_funcs";

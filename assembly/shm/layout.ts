@@ -1,0 +1,173 @@
+// @layout
+/**
+ * What lies where in the shared memory. One memory, laid out once from the settings, never grown;
+ * everything in it is found by offset or index. In this order:
+ *
+ *   PgAioCtl · PgAioBackend[] · PgAioHandle[] · iovecs · handle data · resource owners ·
+ *   frame owners · trace ring ‖ local memory of each backend · page frames
+ *
+ * What stands after ‖ is the callers' memory: results, wait references and page data go there and
+ * nowhere else (`isCallers`). Sizes after AioShmemSize and AioShmemInit of aio_init.c.
+ */
+import { PgAioBackend } from "../aio/backend";
+import { PgAioHandle } from "../aio/handle";
+import { E_MEMORY_LIMIT, fail } from "../errors";
+import { RESOURCE_OWNERS } from "../aio/types";
+import {
+  block_size, fixMaxConcurrency, io_max_combine_limit, io_max_concurrency, local_memory,
+  max_backends, shared_buffers, trace_size,
+} from "./settings";
+import {
+  BACKEND_SHIFT, CTL_AT, CTL_BYTES, DATA_BYTES, FRAME_OWNER_BYTES, HANDLE_SHIFT, IOVEC_BYTES,
+  RESOWNER_BYTES, TRACE_BYTES,
+} from "./sizes";
+
+/** Raised whenever a field below or in a structure moves. */
+export const LAYOUT_VERSION: u32 = 1;
+export const SHMEM_MAGIC: u32 = 0x49414750; // "PGAI" in a dump
+
+const FRAME_ALIGN: u64 = 4096; // O_DIRECT on any device
+const MEMORY_LIMIT: u64 = 0xffff0000; // 65535 pages of 64 KiB: an end of 2^32 would wrap to 0
+
+/** States of `PgAioCtl.state`. */
+export const CTL_FRESH: u32 = 0;
+export const CTL_LAYING_OUT: u32 = 1;
+export const CTL_READY: u32 = 2;
+
+/** Head of the shared memory: what it was laid out with, and where each region begins. */
+@unmanaged export class PgAioCtl {
+  magic: u32; //                0  SHMEM_MAGIC
+  layout_version: u32; //       4  LAYOUT_VERSION
+  state: u32; //                8  futex word: CTL_FRESH, CTL_LAYING_OUT, CTL_READY
+  size: u32; //                12  bytes in use, AioShmemSize()
+  io_method: u32; //           16  IOMETHOD_*
+  io_max_concurrency: u32; //  20  handles per backend, derived if it was -1
+  io_max_combine_limit: u32; // 24  iovecs and handle data per handle
+  max_backends: u32; //        28  slots
+  shared_buffers: u32; //      32  page frames
+  block_size: u32; //          36  bytes of a page frame
+  local_memory: u32; //        40  bytes of each backend's own area
+  trace_size: u32; //          44  entries of the trace ring
+  data_checksums: u32; //      48  1 when pages carry checksums
+  io_handle_count: u32; //     52  max_backends * io_max_concurrency
+  backends: u32; //            56  offset of PgAioBackend[max_backends]
+  io_handles: u32; //          60  offset of PgAioHandle[io_handle_count]
+  iovecs: u32; //              64  offset of the iovec slices, one per handle
+  handle_data: u32; //         68  offset of the handle data slices, one per handle
+  resowners: u32; //           72  offset of ResourceOwner[max_backends * RESOURCE_OWNERS]
+  frame_owners: u32; //        76  offset of the u16 owner of each page frame
+  trace: u32; //               80  offset of PgAioTraceEntry[trace_size]
+  local: u32; //               84  offset of the backends' own areas; callers' memory from here
+  frames: u32; //              88  offset of the page frames, 4 KiB aligned
+  frame_lock: u32; //          92  lock.ts, held while frames are taken or given back
+  frame_hint: u32; //          96  where the last search for free frames ended
+  trace_on: u32; //           100  1 while transitions are recorded
+  trace_next: u32; //         104  number of the next trace entry, wraps
+  host_callbacks: u32; //     108  phases of host callbacks 32 .. 63, a byte each (32 bytes)
+}
+if (offsetof<PgAioCtl>("host_callbacks") + 32 > CTL_BYTES) ERROR("PgAioCtl outgrew its place");
+
+/** Addresses of this instance, taken from PgAioCtl once; plain globals keep them off the heap. */
+export let handles_at: usize = 0;
+export let handle_count: u32 = 0;
+export let backends_at: usize = 0;
+export let iovecs_at: usize = 0;
+export let data_at: usize = 0;
+export let resowners_at: usize = 0;
+export let frame_owners_at: usize = 0;
+export let trace_at: usize = 0;
+export let local_at: usize = 0;
+export let frames_at: usize = 0;
+export let memory_end: usize = 0;
+
+@inline export function ctl(): PgAioCtl { return changetype<PgAioCtl>(CTL_AT); }
+@inline export function backendAt(procno: u32): PgAioBackend {
+  return changetype<PgAioBackend>(backends_at + (<usize>procno << BACKEND_SHIFT));
+}
+@inline export function handleAt(id: u32): PgAioHandle {
+  return changetype<PgAioHandle>(handles_at + (<usize>id << HANDLE_SHIFT));
+}
+@inline export function handleId(ioh: PgAioHandle): u32 {
+  return <u32>((changetype<usize>(ioh) - handles_at) >> HANDLE_SHIFT);
+}
+/** Whether `at` is the address of a handle; anything a caller may send. */
+@inline export function isHandle(at: usize): bool {
+  const from = at - handles_at; // wraps for addresses below, and is then too large
+  return from < (<usize>handle_count << HANDLE_SHIFT) && (from & ((1 << HANDLE_SHIFT) - 1)) == 0;
+}
+/** Whether [at, at + bytes) is callers' memory. No sum here can wrap. */
+@inline export function isCallers(at: usize, bytes: usize): bool {
+  return at >= local_at && at <= memory_end && bytes <= memory_end - at;
+}
+@inline export function iovecsOf(ioh: PgAioHandle): usize {
+  return iovecs_at + <usize>ioh.iovec_off * IOVEC_BYTES;
+}
+@inline export function dataOf(ioh: PgAioHandle): usize {
+  return data_at + <usize>ioh.iovec_off * DATA_BYTES;
+}
+
+/** Where each region ends up, for the settings in force; `end` is the size of it all. */
+let end: u64 = 0;
+@inline function region(bytes: u64, align: u64 = 128): u64 {
+  const start = (end + align - 1) & ~(align - 1);
+  end = start + bytes;
+  return start;
+}
+
+/** Fills in `to` unless it is null; both passes thus cannot disagree. Returns the size in bytes. */
+export function layOut(to: PgAioCtl | null): u64 {
+  const handles = <u64>max_backends * <u64>io_max_concurrency;
+  const slices = handles * io_max_combine_limit;
+  end = CTL_AT + CTL_BYTES;
+  const backends = region(<u64>max_backends << BACKEND_SHIFT);
+  const io_handles = region(handles << HANDLE_SHIFT);
+  const iovecs = region(slices * IOVEC_BYTES);
+  const handle_data = region(slices * DATA_BYTES);
+  const resowners = region(<u64>max_backends * RESOURCE_OWNERS * RESOWNER_BYTES);
+  const frame_owners = region(<u64>shared_buffers * FRAME_OWNER_BYTES);
+  const trace = region(<u64>trace_size * TRACE_BYTES);
+  const local = region(<u64>max_backends * local_memory, FRAME_ALIGN);
+  const frames = region(<u64>shared_buffers * block_size, FRAME_ALIGN);
+  if (to !== null && end <= MEMORY_LIMIT) {
+    to.size = <u32>end;
+    to.io_handle_count = <u32>handles;
+    to.backends = <u32>backends;
+    to.io_handles = <u32>io_handles;
+    to.iovecs = <u32>iovecs;
+    to.handle_data = <u32>handle_data;
+    to.resowners = <u32>resowners;
+    to.frame_owners = <u32>frame_owners;
+    to.trace = <u32>trace;
+    to.local = <u32>local;
+    to.frames = <u32>frames;
+  }
+  return end;
+}
+
+/**
+ * Bytes of shared memory the settings ask for; fixes a derived io_max_concurrency on the way, as
+ * in PostgreSQL. E_MEMORY_LIMIT when they do not fit under 4 GiB.
+ */
+export function AioShmemSize(): f64 {
+  fixMaxConcurrency();
+  const size = layOut(null);
+  return size > MEMORY_LIMIT ? <f64>fail(E_MEMORY_LIMIT, -1, 0, <f64>size) : <f64>size;
+}
+
+/** Takes the addresses of a memory that is ready. */
+export function adoptLayout(): void {
+  const from = ctl();
+  assert(from.magic == SHMEM_MAGIC);
+  assert(from.layout_version == LAYOUT_VERSION);
+  handles_at = from.io_handles;
+  handle_count = from.io_handle_count;
+  backends_at = from.backends;
+  iovecs_at = from.iovecs;
+  data_at = from.handle_data;
+  resowners_at = from.resowners;
+  frame_owners_at = from.frame_owners;
+  trace_at = from.trace;
+  local_at = from.local;
+  frames_at = from.frames;
+  memory_end = from.size;
+}

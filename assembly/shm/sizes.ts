@@ -1,0 +1,16 @@
+// @layout
+/**
+ * How far apart structures of a kind lie. In a file of its own, without imports, so that each
+ * structure can be held against its place where it is declared.
+ */
+
+/** The first structure; address 0 stays free, so that 0 can mean "none". */
+export const CTL_AT: usize = 128;
+export const CTL_BYTES: u32 = 512;
+export const BACKEND_SHIFT: u32 = 9; // 512 bytes: own cache lines for every backend
+export const HANDLE_SHIFT: u32 = 7; // 128 bytes: no two handles on one cache line pair
+export const IOVEC_BYTES: u32 = 8; // a WASI iovec: address u32, length u32
+export const DATA_BYTES: u32 = 8;
+export const RESOWNER_BYTES: u32 = 32;
+export const FRAME_OWNER_BYTES: u32 = 2; // procno + 1, 0 while the frame is free
+export const TRACE_BYTES: u32 = 48;
