@@ -1,0 +1,82 @@
+/**
+ * The core's exports as JavaScript sees them: assembly/index.ts, a method each. Addresses are bytes
+ * into the memory; a negative result is an error number (errors.ts).
+ */
+export interface CoreExports {
+  // Subsystem
+  AioShmemSize(): number;
+  AioShmemInit(): number;
+  pgaio_init_backend(): number;
+  pgaio_local_memory(): number;
+  pgaio_shutdown(): number;
+  pgaio_error_cleanup(): number;
+  AtEOXact_Aio(isCommit: number): number;
+  pgaio_set_guc(guc: number, value: number): number;
+  pgaio_get_guc(guc: number): number;
+  pgaio_error_detail(which: number): number;
+  // Handles
+  pgaio_io_acquire(owner: number, ret: number): number;
+  pgaio_io_acquire_nb(owner: number, ret: number): number;
+  pgaio_io_release(ioh: number): number;
+  pgaio_io_get_id(ioh: number): number;
+  pgaio_io_get_owner(ioh: number): number;
+  pgaio_io_get_state(ioh: number): number;
+  pgaio_io_get_op(ioh: number): number;
+  // Operations, flags, iovecs
+  pgaio_io_set_flag(ioh: number, flag: number): number;
+  pgaio_io_get_iovec(ioh: number): number;
+  pgaio_io_get_iovec_max(): number;
+  pgaio_io_start_readv(ioh: number, fd: number, iovcnt: number, offset: number): number;
+  pgaio_io_start_writev(ioh: number, fd: number, iovcnt: number, offset: number): number;
+  // Targets
+  pgaio_io_set_target(ioh: number, target: number): number;
+  pgaio_io_set_target_smgr(
+    ioh: number,
+    spcOid: number,
+    dbOid: number,
+    relNumber: number,
+    fork: number,
+    blockNum: number,
+    nblocks: number,
+    flags: number,
+  ): number;
+  pgaio_io_set_target_file(ioh: number, file: number, blockNum: number, nblocks: number): number;
+  pgaio_io_has_target(ioh: number): number;
+  pgaio_io_get_target(ioh: number): number;
+  pgaio_io_get_target_data(ioh: number): number;
+  // Callbacks and handle data
+  pgaio_register_host_callback(id: number, phases: number): number;
+  pgaio_io_register_callbacks(ioh: number, id: number, cbData: number): number;
+  pgaio_io_set_handle_data_64(ioh: number, from: number, count: number): number;
+  pgaio_io_set_handle_data_32(ioh: number, from: number, count: number): number;
+  pgaio_io_get_handle_data(ioh: number): number;
+  pgaio_io_get_handle_data_len(ioh: number): number;
+  // Wait references
+  pgaio_io_get_wref(ioh: number, wref: number): number;
+  pgaio_wref_valid(wref: number): number;
+  pgaio_wref_clear(wref: number): number;
+  pgaio_wref_get_id(wref: number): number;
+  pgaio_wref_wait(wref: number): number;
+  pgaio_wref_is_done(wref: number): number;
+  pgaio_wref_check_done(wref: number): number;
+  // Batches and submission
+  pgaio_enter_batchmode(): number;
+  pgaio_exit_batchmode(): number;
+  pgaio_submit_staged(): number;
+  pgaio_have_staged(): number;
+  pgaio_closing_fd(fd: number): number;
+  pgaio_io_process_completion(ioh: number, raw: number): number;
+  // Results and inspection
+  pgaio_get_aio(id: number, to: number): number;
+  pgaio_io_get_page_verdicts(ioh: number): number;
+  pgaio_result_report(result: number, targetData: number, level: number): number;
+  // Resource owners
+  ResourceOwnerCreate(parent: number): number;
+  ResourceOwnerRelease(owner: number, isCommit: number): number;
+  ResourceOwnerDelete(owner: number): number;
+  // Pages
+  pgaio_frames_alloc(count: number): number;
+  pgaio_frames_free(at: number, count: number): number;
+  pgaio_page_checksum(at: number, block: number): number;
+  pgaio_page_verify(at: number, block: number, count: number): number;
+}

@@ -1,0 +1,27 @@
+/** What every host re-exports of the bindings. */
+export type { AcquireOptions, AioSettings } from './aio.ts';
+export { AioEngine } from './aio.ts';
+export type { AioCallback, CallbackIo, CallbackResult } from './callbacks.ts';
+export type { IoResult, PendingIo } from './completions.ts';
+export { AioAbandonedError } from './completions.ts';
+export {
+  AioCallbackError,
+  AioError,
+  AioIoError,
+  AioPageError,
+  AioSettingError,
+  AioUnavailableError,
+  AioUsageError,
+} from './errors.ts';
+export type { AioFile } from './file.ts';
+export type { IoBuffer, PageFrames } from './frames.ts';
+export type { FileTarget, IoFlag, IoHandle, SmgrTarget } from './handle.ts';
+export type { IoDevice, IoProvider, OpenFlags, Scratch, WasiIo } from './host.ts';
+export type { BackendStats, PgAiosRow, TraceEntry } from './inspect.ts';
+export type { StateName, StatusName } from './names.ts';
+export type { ResourceOwner } from './owner.ts';
+export type { AioReport } from './report.ts';
+export type { PgAioResult } from './result.ts';
+export type { ForkName, RelFileLocator, TargetData } from './target.ts';
+export type { PageVerdict } from './verdict.ts';
+export type { WaitRef, WaitRefToken } from './wait-ref.ts';

@@ -1,0 +1,214 @@
+/**
+ * The interface under PostgreSQL's own names: functions over addresses in `core.memory`, for code
+ * that is written like PostgreSQL's. Structures are in layout.ts. What PostgreSQL would raise is
+ * thrown as AioUsageError, AioIoError or AioPageError with its words; levels below ERROR go to
+ * `onReport`.
+ *
+ * An address is a number of bytes from the start of the memory, 0 stands for NULL. Results, wait
+ * references and page data lie in callers' memory: `alloc` gives of this backend's own area,
+ * `pgaio_frames_alloc` gives page frames.
+ */
+
+import { type CoreCallbacks, CoreInstance } from './core.ts';
+import type { CoreExports } from './core-exports.ts';
+import { AioUnavailableError } from './errors.ts';
+import type { CoreHost } from './host.ts';
+import * as layout from './layout.ts';
+import { nameOf, OP_NAMES, STATE_NAMES, TARGET_NAMES } from './names.ts';
+import type { Settings } from './settings.ts';
+import { describeTarget, readTargetData } from './target.ts';
+
+/** Address in the memory of a core. */
+export type Address = number;
+
+/** Exports that raw passes on under their own names, with errors thrown. */
+type Plain = Omit<
+  CoreExports,
+  | 'pgaio_error_detail'
+  | 'pgaio_local_memory'
+  | 'pgaio_get_guc'
+  | 'pgaio_set_guc'
+  | 'pgaio_register_host_callback'
+  | 'pgaio_io_get_iovec'
+  | 'pgaio_io_get_iovec_max'
+  | 'pgaio_io_get_handle_data'
+  | 'pgaio_io_get_handle_data_len'
+  | 'pgaio_result_report'
+  | 'AtEOXact_Aio'
+  | 'ResourceOwnerRelease'
+  | 'pgaio_wref_valid'
+  | 'pgaio_wref_is_done'
+  | 'pgaio_wref_check_done'
+  | 'pgaio_have_staged'
+  | 'pgaio_io_has_target'
+>;
+
+/** A backend of the engine, attached. `shutdown` with pgaio_shutdown. */
+export interface RawCore extends Plain {
+  readonly memory: WebAssembly.Memory;
+  /** This backend's number (MyProcNumber). */
+  readonly procno: number;
+  /** Bytes of this backend's area, aligned to 8 and zeroed: for PgAioReturn, PgAioWaitRef, data. */
+  alloc(bytes: number): Address;
+  /** Frees all that was allocated after the allocation at `mark`, and it. */
+  reset(mark?: Address): void;
+  show(name: string): string;
+  set(name: string, value: unknown): void;
+
+  /** Writes the address of the handle's iovecs at `iov`; their number, io_max_combine_limit. */
+  pgaio_io_get_iovec(ioh: Address, iov: Address): number;
+  /** Writes the number of entries at `len` (u8) unless it is 0; address of the handle's data. */
+  pgaio_io_get_handle_data(ioh: Address, len: Address): Address;
+  /** Registers TypeScript functions as callback 32 .. 63. */
+  pgaio_register_host_callback(id: number, callbacks: CoreCallbacks): void;
+  pgaio_io_get_state_name(ioh: Address): string;
+  pgaio_io_get_op_name(ioh: Address): string;
+  pgaio_io_get_target_name(ioh: Address): string;
+  /** As pg_aios shows it: `blocks 4..7 in file "base/5/16384"`. */
+  pgaio_io_get_target_description(ioh: Address): string;
+  pgaio_io_has_target(ioh: Address): boolean;
+  pgaio_wref_valid(iow: Address): boolean;
+  /** Whether the I/O is over, without any effect. PostgreSQL has no such function. */
+  pgaio_wref_is_done(iow: Address): boolean;
+  /** Whether the I/O is over; if so, and it is this backend's, it is reclaimed. */
+  pgaio_wref_check_done(iow: Address): boolean;
+  pgaio_have_staged(): boolean;
+  AtEOXact_Aio(isCommit: boolean): void;
+  ResourceOwnerRelease(owner: Address, isCommit: boolean): void;
+  /** Throws at ERROR and above, reports below. `result`: of a PgAioResult or PgAioReturn. */
+  pgaio_result_report(result: Address, targetData: Address, elevel: number): void;
+}
+
+/** Options of attach: settings under their PostgreSQL names, and what a host may fill in. */
+export interface RawOptions extends Settings {
+  /** Memory of another instance, to join; or one of AioShmemSize() bytes of zeros. */
+  readonly memory?: WebAssembly.Memory;
+}
+
+const ALIGN = 8;
+
+/** Attaches a backend to a host's core. Hosts wrap this as `attach(options)`. */
+export async function attachRaw(host: CoreHost, options: RawOptions): Promise<RawCore> {
+  const { memory, ...settings } = options;
+  return rawOver(await CoreInstance.create(host, settings, memory));
+}
+
+/** The raw face of an instance. */
+export function rawOver(core: CoreInstance): RawCore {
+  return {
+    ...plain(core),
+    ...allocator(core),
+    ...changed(core),
+    memory: core.memory,
+    procno: core.procno,
+    show: (name) => core.show(name),
+    set: (name, value) => core.set(name, value),
+  };
+}
+
+type Call = (...args: number[]) => number;
+
+/** Wraps each export so that error numbers are thrown and reports delivered. */
+function plain(core: CoreInstance): Plain {
+  const calls = Object.entries(core.exports).filter(([, call]) => typeof call === 'function');
+  const wrapped = calls.map(([name, call]) => [name, wrap(core, call as Call)]);
+  return Object.fromEntries(wrapped) as Plain;
+}
+
+/** By arity: a rest parameter costs an array for each call of a hot function. */
+function wrap(core: CoreInstance, call: Call): Call {
+  switch (call.length) {
+    case 0:
+      return () => core.check(call());
+    case 1:
+      return (a) => core.check(call(a as number));
+    case 2:
+      return (a, b) => core.check(call(a as number, b as number));
+    case 3:
+      return (a, b, c) => core.check(call(a as number, b as number, c as number));
+    case 4:
+      return (a, b, c, d) => core.check(call(a as number, b as number, c as number, d as number));
+    default:
+      return (...args) => core.check(call(...args));
+  }
+}
+
+function allocator(core: CoreInstance): Pick<RawCore, 'alloc' | 'reset'> {
+  const start = core.check(core.exports.pgaio_local_memory());
+  const end = start + core.exports.pgaio_get_guc(layout.GUC_LOCAL_MEMORY);
+  let next = start;
+  return {
+    alloc(bytes) {
+      if (!Number.isInteger(bytes) || bytes < 0) {
+        throw new RangeError(`alloc: expected a whole number of bytes, got ${bytes}`);
+      }
+      const at = next;
+      if (at + bytes > end) {
+        throw new AioUnavailableError({
+          code: 'PGAIO_LOCAL_MEMORY',
+          message: `out of local memory: ${end - at} of ${bytes} bytes left`,
+          sqlstate: '53200',
+          hint: 'Raise local_memory, or reset() what is no longer used.',
+        });
+      }
+      next = at + Math.ceil(bytes / ALIGN) * ALIGN;
+      core.u8.fill(0, at, at + bytes);
+      return at;
+    },
+    reset(mark = start) {
+      if (!(mark >= start && mark <= next)) {
+        throw new RangeError(`reset: ${mark} is not an address that alloc gave`);
+      }
+      next = mark;
+    },
+  };
+}
+
+/** Functions whose C signature differs from the core's export. */
+function changed(
+  core: CoreInstance,
+): Omit<RawCore, keyof Plain | 'alloc' | 'reset' | 'memory' | 'procno' | 'show' | 'set'> {
+  const { exports } = core;
+  const target = (ioh: Address) =>
+    readTargetData(core.u32, core.check(exports.pgaio_io_get_target_data(ioh)) >>> 2);
+  return {
+    pgaio_io_get_iovec(ioh, iov) {
+      core.checkCallers(iov, 4, 4);
+      core.u32[iov >>> 2] = core.check(exports.pgaio_io_get_iovec(ioh));
+      return core.check(exports.pgaio_io_get_iovec_max());
+    },
+    pgaio_io_get_handle_data(ioh, len) {
+      const at = core.check(exports.pgaio_io_get_handle_data(ioh));
+      if (len === 0) return at;
+      core.checkCallers(len, 1, 1);
+      core.u8[len] = core.check(exports.pgaio_io_get_handle_data_len(ioh));
+      return at;
+    },
+    pgaio_register_host_callback: (id, callbacks) => core.registerCallback(id, callbacks),
+    pgaio_io_get_state_name: (ioh) =>
+      nameOf(STATE_NAMES, core.check(exports.pgaio_io_get_state(ioh))),
+    pgaio_io_get_op_name: (ioh) => nameOf(OP_NAMES, core.check(exports.pgaio_io_get_op(ioh))),
+    pgaio_io_get_target_name: (ioh) =>
+      nameOf(TARGET_NAMES, core.check(exports.pgaio_io_get_target(ioh))),
+    pgaio_io_get_target_description: (ioh) =>
+      describeTarget(target(ioh), core.words, core.check(exports.pgaio_io_get_owner(ioh))),
+    pgaio_io_has_target: (ioh) => core.check(exports.pgaio_io_has_target(ioh)) === 1,
+    pgaio_wref_valid: (iow) => core.check(exports.pgaio_wref_valid(iow)) === 1,
+    pgaio_wref_is_done: (iow) => core.check(exports.pgaio_wref_is_done(iow)) === 1,
+    pgaio_wref_check_done: (iow) => core.check(exports.pgaio_wref_check_done(iow)) === 1,
+    pgaio_have_staged: () => core.check(exports.pgaio_have_staged()) > 0,
+    AtEOXact_Aio: (isCommit) => void core.check(exports.AtEOXact_Aio(isCommit ? 1 : 0)),
+    ResourceOwnerRelease: (owner, isCommit) =>
+      void core.check(exports.ResourceOwnerRelease(owner, isCommit ? 1 : 0)),
+    pgaio_result_report(result, targetData, elevel) {
+      if (elevel < layout.ERROR_LEVEL) {
+        core.check(exports.pgaio_result_report(result, targetData, elevel));
+        return;
+      }
+      const rc = exports.pgaio_result_report(result, targetData, elevel);
+      const [report] = rc < 0 ? [] : core.takeReports();
+      core.check(rc);
+      if (report?.error !== undefined) throw report.error;
+    },
+  };
+}

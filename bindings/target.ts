@@ -1,0 +1,100 @@
+/**
+ * Targets in words: the paths of relations (relpath.c: GetRelationPath) and the descriptions that
+ * pg_aios and error messages give (smgr.c: smgr_aio_describe_identity).
+ */
+import { PGAIO_TID_FILE, PGAIO_TID_INVALID } from './layout.ts';
+
+/** A relation's files: RelFileLocator. */
+export interface RelFileLocator {
+  /** Tablespace: 1663 pg_default, 1664 pg_global, else the oid of the link in pg_tblspc. */
+  readonly spcOid: number;
+  /** Database, 0 for shared relations. */
+  readonly dbOid: number;
+  /** Relation file number (relfilenode). */
+  readonly relNumber: number;
+}
+
+export const FORK_NAMES = ['main', 'fsm', 'vm', 'init'] as const;
+export type ForkName = (typeof FORK_NAMES)[number];
+
+/** An unpacked PgAioTargetData. */
+export interface TargetData {
+  readonly target: number;
+  readonly locator: RelFileLocator;
+  readonly fork: ForkName;
+  readonly blockNum: number;
+  readonly nblocks: number;
+  readonly isTemp: boolean;
+  readonly skipFsync: boolean;
+}
+
+export const DEFAULTTABLESPACE_OID = 1663;
+export const GLOBALTABLESPACE_OID = 1664;
+/** Directory of PostgreSQL 18 below each link of pg_tblspc. */
+export const TABLESPACE_VERSION_DIRECTORY = 'PG_18_202506291';
+
+/** What the words need to know that does not stand in shared memory. */
+export interface WordsContext {
+  readonly blockSize: number;
+  /** Path of a file of the host's by its number. */
+  filePath(file: number): string | undefined;
+  readonly tablespaceVersionDirectory: string;
+  /** Words of a host callback for its own results, or undefined. */
+  hostReport(id: number, errorData: number, result: number): string | undefined;
+  /** What a host callback threw last, if it is still known. */
+  thrownBy(id: number): unknown;
+}
+
+/** Six words at `index` (in units of u32) of the memory. */
+export function readTargetData(u32: Uint32Array, index: number): TargetData {
+  const word = (n: number): number => u32[index + n] ?? 0;
+  const bits = word(5);
+  return {
+    target: (bits >>> 16) & 0xff,
+    locator: { spcOid: word(0), dbOid: word(1), relNumber: word(2) },
+    fork: FORK_NAMES[bits & 0xff] ?? 'main',
+    blockNum: word(3),
+    nblocks: word(4),
+    isTemp: (bits & 0x100) !== 0,
+    skipFsync: (bits & 0x200) !== 0,
+  };
+}
+
+/** Path of a relation fork below the data directory, without a segment's suffix. */
+export function relationPath(
+  locator: RelFileLocator,
+  fork: ForkName,
+  tempProcno: number | undefined,
+  versionDirectory: string = TABLESPACE_VERSION_DIRECTORY,
+): string {
+  const temp = tempProcno === undefined ? '' : `t${tempProcno}_`;
+  const name = `${temp}${locator.relNumber}${fork === 'main' ? '' : `_${fork}`}`;
+  switch (locator.spcOid) {
+    case GLOBALTABLESPACE_OID:
+      return `global/${name}`;
+    case DEFAULTTABLESPACE_OID:
+      return `base/${locator.dbOid}/${name}`;
+    default:
+      return `pg_tblspc/${locator.spcOid}/${versionDirectory}/${locator.dbOid}/${name}`;
+  }
+}
+
+/** Path that messages show. `owner`: the issuing backend, whose temporary files these are. */
+export function targetPath(data: TargetData, context: WordsContext, owner: number): string {
+  if (data.target === PGAIO_TID_FILE) {
+    const file = data.locator.spcOid;
+    return context.filePath(file) ?? `file ${file}`;
+  }
+  const temp = data.isTemp ? owner : undefined;
+  return relationPath(data.locator, data.fork, temp, context.tablespaceVersionDirectory);
+}
+
+/** `block 3 in file "base/5/16384"`: the target_desc of pg_aios; empty without a target. */
+export function describeTarget(data: TargetData, context: WordsContext, owner: number): string {
+  if (data.target === PGAIO_TID_INVALID) return '';
+  const path = targetPath(data, context, owner);
+  if (data.nblocks === 0) return `file "${path}"`;
+  if (data.nblocks === 1) return `block ${data.blockNum} in file "${path}"`;
+  const last = data.blockNum + data.nblocks - 1;
+  return `blocks ${data.blockNum}..${last} in file "${path}"`;
+}

@@ -1,0 +1,122 @@
+/**
+ * I/O on operating system descriptors through node:fs, behind WASI's functions. Unlike node:wasi it
+ * opens files past the page cache (O_DIRECT) and anywhere in the file system.
+ *
+ * One system call per call: what it moves is the result, short or not. Node's fs retries a call
+ * that a signal interrupted; readv silently stops at 1,024 buffers and Linux at 2,147,479,552
+ * bytes, so what is passed on is cut to both and the result says so.
+ */
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readSync,
+  readvSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
+import { errnoOfName, sqlstateOfErrno, strerror, wasiOfErrnoName } from '../../bindings/errno.ts';
+import { AioIoError, AioUnavailableError } from '../../bindings/errors.ts';
+import type { IoProvider, OpenFlags, WasiIo } from '../../bindings/host.ts';
+
+const IOV_MAX = 1024;
+const MAX_RW_COUNT = 0x7ffff000;
+const WASI_SUCCESS = 0;
+
+/** The whole file system of this process, over its own descriptors. */
+export function directProvider(): IoProvider {
+  return {
+    name: 'direct',
+    bind: (memory) => bindDescriptors(memory),
+    open: openFile,
+    size: (fd) => fstatSync(fd).size,
+    close: (fd) => closeSync(fd),
+  };
+}
+
+function openFile(path: string, flags: OpenFlags): number {
+  const { write = false, create = false, direct = false } = flags;
+  let bits = write || create ? constants.O_RDWR : constants.O_RDONLY;
+  if (create) bits |= constants.O_CREAT;
+  if (direct) bits |= directBit(path);
+  try {
+    return openSync(path, bits, 0o600);
+  } catch (cause) {
+    throw openError(path, cause);
+  }
+}
+
+function directBit(path: string): number {
+  if (constants.O_DIRECT !== undefined) return constants.O_DIRECT;
+  throw new AioUnavailableError({
+    code: 'PGAIO_NO_DIRECT',
+    message: `could not open file "${path}": this system has no O_DIRECT`,
+    hint: 'Open it without `direct`.',
+  });
+}
+
+/** PostgreSQL's words for a file that cannot be opened. */
+export function openError(path: string, cause: unknown): AioIoError {
+  const errno = errnoOfName(codeOf(cause)) ?? 5;
+  return new AioIoError({
+    code: 'PGAIO_OPEN',
+    message: `could not open file "${path}": ${strerror(errno)}`,
+    sqlstate: sqlstateOfErrno(errno),
+    errno,
+    path,
+    cause,
+  });
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+function bindDescriptors(memory: WebAssembly.Memory): WasiIo {
+  const bytes = new Uint8Array(memory.buffer);
+  const view = new DataView(memory.buffer);
+  const transfer = (
+    one: (fd: number, buffer: Uint8Array, position: number) => number,
+    many: (fd: number, buffers: Uint8Array[], position: number) => number,
+  ) => {
+    return (fd: number, iovs: number, count: number, offset: bigint, moved: number): number => {
+      try {
+        const position = Number(offset);
+        const buffers = buffersOf(bytes, view, iovs, Math.min(count, IOV_MAX));
+        const [first] = buffers;
+        const done =
+          buffers.length === 1 && first !== undefined
+            ? one(fd, first, position)
+            : many(fd, buffers, position);
+        view.setUint32(moved, done, true);
+        return WASI_SUCCESS;
+      } catch (error) {
+        return wasiOfErrnoName(codeOf(error));
+      }
+    };
+  };
+  return {
+    fd_pread: transfer(
+      (fd, buffer, position) => readSync(fd, buffer, 0, buffer.length, position),
+      (fd, buffers, position) => readvSync(fd, buffers, position),
+    ),
+    fd_pwrite: transfer(
+      (fd, buffer, position) => writeSync(fd, buffer, 0, buffer.length, position),
+      (fd, buffers, position) => writevSync(fd, buffers, position),
+    ),
+  };
+}
+
+/** Views of the iovecs, up to what Linux moves in one call. */
+function buffersOf(bytes: Uint8Array, view: DataView, iovs: number, count: number): Uint8Array[] {
+  const buffers: Uint8Array[] = [];
+  let left = MAX_RW_COUNT;
+  for (let i = 0; i < count && left > 0; i++) {
+    const at = view.getUint32(iovs + 8 * i, true);
+    const length = Math.min(view.getUint32(iovs + 8 * i + 4, true), left);
+    buffers.push(bytes.subarray(at, at + length));
+    left -= length;
+  }
+  return buffers;
+}

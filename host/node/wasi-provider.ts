@@ -1,0 +1,145 @@
+/**
+ * I/O through node:wasi: one directory and nothing else can be reached. Paths are relative to it.
+ * The engine's iovecs are WASI's, so a read goes from the core to the system call without a detour
+ * through JavaScript objects.
+ */
+import { createRequire } from 'node:module';
+import type { WASI } from 'node:wasi';
+import { errnoOfWasi, sqlstateOfErrno, strerror } from '../../bindings/errno.ts';
+import { AioIoError, AioUnavailableError } from '../../bindings/errors.ts';
+import type { IoProvider, OpenFlags, Scratch, WasiIo } from '../../bindings/host.ts';
+
+/** Of the WASI functions, those used here; the sizes are WASI's. */
+interface WasiFunctions extends WasiIo {
+  path_open(
+    dirFd: number,
+    dirFlags: number,
+    path: number,
+    pathBytes: number,
+    openFlags: number,
+    rights: bigint,
+    inherited: bigint,
+    fdFlags: number,
+    fd: number,
+  ): number;
+  fd_filestat_get(fd: number, stat: number): number;
+  fd_close(fd: number): number;
+}
+
+/** The first preopened directory. */
+const ROOT_FD = 3;
+const FOLLOW_LINKS = 1;
+const O_CREAT = 1;
+/** fd_datasync, fd_read, fd_seek: what reading needs. fd_write besides for writing. */
+const RIGHTS_READ = 0x07n;
+const RIGHTS_WRITE = 0x40n;
+const RIGHT_FILESTAT_GET = 1n << 21n;
+const STAT_SIZE_OFFSET = 32;
+const STAT_BYTES = 64;
+const WASI_SUCCESS = 0;
+
+/**
+ * Files below `root`. One provider serves one instance: node:wasi binds to one memory.
+ */
+export function wasiProvider(root: string): IoProvider {
+  let wasi: WasiFunctions | undefined;
+  const bound = (): WasiFunctions => {
+    if (wasi === undefined) throw new RangeError('the provider is not bound to a memory yet');
+    return wasi;
+  };
+  return {
+    name: 'wasi',
+    bind(memory) {
+      wasi = startWasi(root, memory);
+      return wasi;
+    },
+    open: (path, flags, scratch) => openFile(bound(), path, flags, scratch),
+    size: (fd, scratch) => fileSize(bound(), fd, scratch),
+    close: (fd) => void bound().fd_close(fd),
+  };
+}
+
+function startWasi(root: string, memory: WebAssembly.Memory): WasiFunctions {
+  const { WASI } = requireWasi();
+  let wasi: WASI;
+  try {
+    wasi = new WASI({ version: 'preview1', preopens: { '/': root }, returnOnExit: true });
+  } catch (cause) {
+    throw new AioUnavailableError({
+      code: 'PGAIO_WASI_ROOT',
+      message: `could not open directory "${root}" for WASI`,
+      hint: 'Give a directory that exists and can be read as `root`.',
+      cause,
+    });
+  }
+  // It only looks for the memory; the core needs no start from WASI.
+  wasi.initialize({ exports: { memory } });
+  return wasi.wasiImport as unknown as WasiFunctions;
+}
+
+/**
+ * node:wasi warns that it is experimental when it is first loaded. Its users here did not ask for
+ * it by name, so that one warning is kept from them; all others pass.
+ */
+function requireWasi(): { readonly WASI: typeof WASI } {
+  const emitWarning = process.emitWarning;
+  process.emitWarning = ((warning: string | Error, ...rest: never[]) => {
+    if (!String(warning).includes('WASI')) Reflect.apply(emitWarning, process, [warning, ...rest]);
+  }) as typeof process.emitWarning;
+  try {
+    return createRequire(import.meta.url)('node:wasi') as { WASI: typeof WASI };
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+function openFile(wasi: WasiFunctions, path: string, flags: OpenFlags, scratch: Scratch): number {
+  const { write = false, create = false, direct = false } = flags;
+  if (direct) {
+    throw new AioUnavailableError({
+      code: 'PGAIO_NO_DIRECT',
+      message: `could not open file "${path}": WASI has no O_DIRECT`,
+      hint: 'Use the provider `direct`, or open it without `direct`.',
+    });
+  }
+  const encoded = new TextEncoder().encode(path.replace(/^\/+/, ''));
+  const pathRoom = scratch.bytes - STAT_BYTES;
+  if (encoded.length > pathRoom) throw failure('open', path, ENAMETOOLONG);
+  const pathAt = scratch.at + STAT_BYTES;
+  new Uint8Array(scratch.memory.buffer).set(encoded, pathAt);
+  const writes = write || create;
+  const rights = RIGHTS_READ | RIGHT_FILESTAT_GET | (writes ? RIGHTS_WRITE : 0n);
+  const wasiErrno = wasi.path_open(
+    ROOT_FD,
+    FOLLOW_LINKS,
+    pathAt,
+    encoded.length,
+    create ? O_CREAT : 0,
+    rights,
+    0n,
+    0,
+    scratch.at,
+  );
+  if (wasiErrno !== WASI_SUCCESS) throw failure('open', path, errnoOfWasi(wasiErrno));
+  return new DataView(scratch.memory.buffer).getUint32(scratch.at, true);
+}
+const ENAMETOOLONG = 36;
+
+function fileSize(wasi: WasiFunctions, fd: number, scratch: Scratch): number {
+  const wasiErrno = wasi.fd_filestat_get(fd, scratch.at);
+  if (wasiErrno !== WASI_SUCCESS) {
+    throw failure('stat', `descriptor ${fd}`, errnoOfWasi(wasiErrno));
+  }
+  const view = new DataView(scratch.memory.buffer);
+  return Number(view.getBigUint64(scratch.at + STAT_SIZE_OFFSET, true));
+}
+
+function failure(verb: 'open' | 'stat', path: string, errno: number): AioIoError {
+  return new AioIoError({
+    code: verb === 'open' ? 'PGAIO_OPEN' : 'PGAIO_STAT',
+    message: `could not ${verb} file "${path}": ${strerror(errno)}`,
+    sqlstate: sqlstateOfErrno(errno),
+    errno,
+    path,
+  });
+}
