@@ -1,0 +1,81 @@
+/** What the project consists of, listed so that a change is a decision and not an accident. */
+
+/** Imports of the core besides its memory: everything it asks of a host. */
+export const CORE_IMPORTS = [
+  'pgaio.callback (i32 i32 i32 i32 i32) -> i32',
+  'pgaio.report (i32 i32 i32 i32 i32 i32 i32 i32 i32) -> nothing',
+  'pgaio.submit (i32 i32) -> i32',
+  'pgaio.wait_one (i32) -> i32',
+  'wasi_snapshot_preview1.fd_pread (i32 i32 i32 i64 i32) -> i32',
+  'wasi_snapshot_preview1.fd_pwrite (i32 i32 i32 i64 i32) -> i32',
+] as const;
+
+const SHARED_MEMORY = 'env.memory: memory 1 .. 65536, shared';
+export interface CoreBuild {
+  readonly path: string;
+  readonly memory: string;
+  /** Undefined for builds that are not published. */
+  readonly maxBytes: number | undefined;
+}
+export const CORE_BUILDS: readonly CoreBuild[] = [
+  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 64 << 10 },
+  {
+    path: 'dist/pgaio-unshared.wasm',
+    memory: 'env.memory: memory 1 .. unbounded',
+    maxBytes: 64 << 10,
+  },
+  { path: 'dist/pgaio-debug.wasm', memory: SHARED_MEMORY, maxBytes: undefined },
+];
+
+/** Files of the package by name; every one must be there. */
+export const PACKAGE_FILES = [
+  'LICENSE',
+  'README.md',
+  'dist/cli.js',
+  'dist/index.js',
+  'dist/layout.js',
+  'dist/pgaio-unshared.wasm',
+  'dist/pgaio.wasm',
+  'dist/raw.js',
+  'package.json',
+] as const;
+/** Files of the package whose names the build makes up, or that need not be there. */
+export const PACKAGE_PATTERNS = [
+  /^dist\/(?:chunk-[A-Z0-9]{8}|worker)\.js$/,
+  /^dist\/types\/(?:bindings|host\/node)\/[\w/-]+\.d\.ts$/,
+];
+
+export const MAX_BLOB_BYTES = 256 << 10;
+
+/** Endings, and names of files without one. */
+export const FILE_TYPES = [
+  /\.(?:ts|mjs|json|md|c|h|txt|html|css|svg)$/,
+  /(?:^|\/)(?:LICENSE|\.gitignore|\.npmrc|\.editorconfig)$/,
+  /^\.ci\/run$/,
+];
+export const EXECUTABLES = ['.ci/run'] as const;
+
+/** What is started or imported by name, so that nobody needs to import it. */
+export const ENTRY_POINTS = [
+  /^assembly\/index\.ts$/,
+  /^bindings\/layout\.ts$/,
+  /^host\/node\/(?:index|raw|cli|worker)\.ts$/,
+  /^tests\/[\w.-]+\.test\.ts$/,
+  /^bench\/(?!harness)[\w-]+\.ts$/,
+  /^examples\//,
+  /^build\.mjs$/,
+  /^(?:tests|bench)\/(?:run|guard)\.mjs$/,
+];
+
+/**
+ * Files that may import each other in circles, with the reason; others may not join them unnoticed.
+ * A start or completion goes from aio to method or storage and back, as aio.c calls method_*.c
+ * calls aio.c. The compiler orders what is needed at compile time, or refuses.
+ */
+export const CIRCLES: readonly { readonly reason: string; readonly files: RegExp }[] = [
+  { reason: 'one state machine in several files', files: /^assembly\/\w+\// },
+];
+
+/** Functions of the core without an assertion. The list may only shrink. */
+export const UNASSERTED_LIST = 'tests/fixtures/unasserted.txt';
+export const LAYOUT_RECORD = 'tests/fixtures/layout-version.json';
