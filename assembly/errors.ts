@@ -39,6 +39,7 @@ export const E_COMPLETION_STATE: i32 = -4137; // completion of an IO that is not
 export const E_SUBMIT_COUNT: i32 = -4138; // the method did not take all staged IOs
 export const E_CRITICAL: i32 = -4139; // not allowed inside a completion callback
 export const E_CANNOT_WAIT: i32 = -4140; // nobody can complete this IO while its waiter blocks
+export const E_NOT_ARMED: i32 = -4141; // nobody here waits for this IO
 
 // Bad values at the border.
 export const E_NO_BACKEND: i32 = -4160; // pgaio_init_backend() has not been called
@@ -62,6 +63,10 @@ export const E_BAD_BLOCKS: i32 = -4177; // block range is empty or passes the la
 export const E_BAD_FRAME: i32 = -4178; // not a run of page frames of this backend
 export const E_BAD_RESULT: i32 = -4179; // raw result is neither a length nor a negative errno
 export const E_BAD_LEVEL: i32 = -4180; // unknown error level
+export const E_BAD_FILE: i32 = -4181; // not the number of an open file
+export const E_FILES_FULL: i32 = -4182; // no room for another file, or for so long a path
+export const E_BAD_WORKER: i32 = -4183; // not the number of an I/O worker
+export const E_CALLBACK_MISSING: i32 = -4185; // callback is not loaded in this thread
 
 // Setting up.
 export const E_BAD_SETTING: i32 = -4192; // setting outside its range
@@ -70,6 +75,7 @@ export const E_MEMORY_SIZE: i32 = -4194; // shared memory is smaller than AioShm
 export const E_MEMORY_FOREIGN: i32 = -4195; // memory holds something else
 export const E_LAYOUT_VERSION: i32 = -4196; // memory was laid out by another version
 export const E_MEMORY_LIMIT: i32 = -4197; // settings need more than 4 GiB
+export const E_INIT_TWICE: i32 = -4198; // this instance has its shared memory already
 
 /** Handle of the last failure, -1 without one; its state and two numbers for the words. */
 let error_io: i32 = -1;

@@ -7,7 +7,7 @@
 export { AioShmemSize } from "./shm/layout";
 export {
   AioShmemInit, AtEOXact_Aio, pgaio_error_cleanup, pgaio_init_backend, pgaio_local_memory,
-  pgaio_shutdown,
+  pgaio_set_thread, pgaio_shutdown,
 } from "./aio/init";
 export { pgaio_get_guc, pgaio_set_guc } from "./shm/settings";
 export { pgaio_error_detail } from "./errors";
@@ -15,19 +15,19 @@ export { pgaio_error_detail } from "./errors";
 // Handles
 export {
   pgaio_io_acquire, pgaio_io_acquire_nb, pgaio_io_get_id, pgaio_io_get_op, pgaio_io_get_owner,
-  pgaio_io_get_state, pgaio_io_release,
+  pgaio_io_get_state, pgaio_io_release, pgaio_take_returns,
 } from "./aio/handle";
 
 // Operations, flags, iovecs
 export {
-  pgaio_io_get_iovec, pgaio_io_get_iovec_max, pgaio_io_set_flag, pgaio_io_start_readv,
-  pgaio_io_start_writev,
+  pgaio_io_get_iovec, pgaio_io_get_iovec_max, pgaio_io_set_flag, pgaio_io_start_fdatasync,
+  pgaio_io_start_flush_range, pgaio_io_start_fsync, pgaio_io_start_readv, pgaio_io_start_writev,
 } from "./aio/io";
 
 // Targets
 export {
-  pgaio_io_get_target, pgaio_io_get_target_data, pgaio_io_has_target, pgaio_io_set_target,
-  pgaio_io_set_target_file, pgaio_io_set_target_smgr,
+  pgaio_io_get_target, pgaio_io_get_target_data, pgaio_io_has_target, pgaio_io_set_file,
+  pgaio_io_set_target, pgaio_io_set_target_file, pgaio_io_set_target_smgr,
 } from "./aio/target";
 
 // Callbacks and handle data
@@ -38,9 +38,24 @@ export {
 
 // Wait references
 export {
-  pgaio_io_get_wref, pgaio_wref_check_done, pgaio_wref_clear, pgaio_wref_get_id,
-  pgaio_wref_is_done, pgaio_wref_valid, pgaio_wref_wait,
+  pgaio_io_get_wref, pgaio_wref_arm, pgaio_wref_check_done, pgaio_wref_clear, pgaio_wref_disarm,
+  pgaio_wref_get_id,
+  pgaio_wref_is_done, pgaio_wref_valid, pgaio_wref_wait, pgaio_wref_wait_timed,
 } from "./aio/wait";
+
+// Completion by others
+export {
+  pgaio_arm_doorbell, pgaio_doorbell, pgaio_drain_completed, pgaio_spin_completed,
+} from "./aio/doorbell";
+
+// I/O workers, and threads that end without leaving
+export {
+  pgaio_init_worker, pgaio_stop_workers, pgaio_take_growth, pgaio_wake_workers, pgaio_worker_main,
+} from "./method/worker";
+export { pgaio_thread_ended } from "./aio/sweep";
+
+// Files that other threads can open
+export { pgaio_file_register, pgaio_file_unregister } from "./shm/files";
 
 // Batches and submission
 export {

@@ -3,12 +3,12 @@
  * from `AioEngine` and add `create`; everything else is here and the same everywhere.
  */
 import { type AioCallback, overAddresses } from './callbacks.ts';
-import { Completions, type PendingIo } from './completions.ts';
+import { AioAbandonedError, CLOSED, Completions, PendingIo } from './completions.ts';
 import type { CoreInstance } from './core.ts';
-import { AioUnavailableError } from './errors.ts';
-import { AioFile } from './file.ts';
-import { type IoBuffer, PageFrames } from './frames.ts';
-import { type FileTarget, type HandleContext, IoHandle } from './handle.ts';
+import { AioError, type AioErrorWords, AioUnavailableError } from './errors.ts';
+import { AioFile, type FileOwner } from './file.ts';
+import { PageFrames } from './frames.ts';
+import { type HandleContext, IoHandle } from './handle.ts';
 import type { OpenFlags, Scratch } from './host.ts';
 import {
   type BackendStats,
@@ -19,8 +19,10 @@ import {
   type TraceEntry,
 } from './inspect.ts';
 import * as layout from './layout.ts';
+import { u32 } from './numbers.ts';
 import { ResourceOwner } from './owner.ts';
-import type { SettingName, Settings } from './settings.ts';
+import { packFlags } from './reopen.ts';
+import { type Settings, unknownSetting } from './settings.ts';
 import { WaitRef, type WaitRefToken } from './wait-ref.ts';
 
 export interface AcquireOptions {
@@ -30,7 +32,7 @@ export interface AcquireOptions {
 
 /** Settings of `Aio.create`, in TypeScript's spelling; each is the PostgreSQL one of that name. */
 export interface AioSettings {
-  /** @default 'sync' */
+  /** @default 'worker' where the host has threads for it, else 'sync' */
   readonly ioMethod?: Settings['io_method'];
   /** Handles, 1 .. 1024; -1 derives them from sharedBuffers. @default -1 */
   readonly ioMaxConcurrency?: number | string;
@@ -50,6 +52,20 @@ export interface AioSettings {
   readonly trace?: boolean;
   /** Whether pages carry checksums. @default true */
   readonly dataChecksums?: boolean;
+  /** Blocks of a relation's file. @default 131072 */
+  readonly segmentSize?: number | string;
+  /** Files that other threads can open again. @default 256 */
+  readonly maxFiles?: number | string;
+  /** I/O workers there always are, 1 .. 32. @default 2 */
+  readonly ioMinWorkers?: number | string;
+  /** I/O workers there may be, 1 .. 32. @default 8 */
+  readonly ioMaxWorkers?: number | string;
+  /** Sets both of the above. */
+  readonly ioWorkers?: number | string;
+  /** ms (or text with a unit) until an idle I/O worker above the minimum leaves. @default 60000 */
+  readonly ioWorkerIdleTimeout?: number | string;
+  /** ms between launches of I/O workers above the minimum. @default 100 */
+  readonly ioWorkerLaunchInterval?: number | string;
 }
 
 const SPELLINGS = {
@@ -63,14 +79,21 @@ const SPELLINGS = {
   traceSize: 'trace_size',
   trace: 'trace',
   dataChecksums: 'data_checksums',
-} as const satisfies Record<keyof AioSettings, SettingName>;
+  segmentSize: 'segment_size',
+  maxFiles: 'max_files',
+  ioMinWorkers: 'io_min_workers',
+  ioMaxWorkers: 'io_max_workers',
+  ioWorkers: 'io_workers',
+  ioWorkerIdleTimeout: 'io_worker_idle_timeout',
+  ioWorkerLaunchInterval: 'io_worker_launch_interval',
+} as const satisfies Record<keyof AioSettings, keyof Settings>;
 
 /** The settings under PostgreSQL's names; local memory is sized for what this API keeps there. */
 export function settingsOf(options: AioSettings): Settings {
   const renamed: Record<string, unknown> = { local_memory: LOCAL_KB };
-  for (const [key, name] of Object.entries(SPELLINGS)) {
-    const value = options[key as keyof AioSettings];
-    if (value !== undefined) renamed[name] = value;
+  for (const [key, value] of Object.entries(options)) {
+    if (!Object.hasOwn(SPELLINGS, key)) throw unknownSetting(key);
+    if (value !== undefined) renamed[SPELLINGS[key as keyof AioSettings]] = value;
   }
   return renamed as Settings;
 }
@@ -80,11 +103,38 @@ const RETURN_BYTES = layout.RETURN_BYTES;
 const WREF_BYTES = 16;
 const DATA_BYTES = layout.PG_IOV_MAX * layout.DATA_BYTES;
 const HANDLE_BYTES = 1 << layout.HANDLE_SHIFT;
-const SCRATCH_BYTES = 8192;
+const SCRATCH_BYTES = 4608; // a path of 4 KiB, and what WASI answers
 /** Enough for 1024 handles and one more result: 32 KiB, and the rest. */
 const LOCAL_KB = 64;
-/** Closed files whose paths are remembered, for messages about I/Os that were started before. */
-const CLOSED_PATHS_KEPT = 1000;
+/** Numbers of files that have no place in the table of files begin here. */
+const UNREGISTERED = 0x40000000;
+
+/** Somebody who waits for a handle; `io` is what it has in hand meanwhile. */
+interface Acquirer {
+  readonly options: AcquireOptions;
+  readonly io: PendingIo | undefined;
+  take(handle: IoHandle): void;
+  fail(error: AioError): void;
+}
+
+/** A plain I/O on a file: target FILE and the callback that goes with it. */
+function startPlain(
+  handle: IoHandle,
+  file: AioFile,
+  start: (handle: IoHandle) => PendingIo,
+): PendingIo {
+  try {
+    return start(handle.setTarget({ file }).register(layout.PGAIO_HCB_FILE));
+  } catch (error) {
+    handle[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function unexpected(cause: unknown): AioErrorWords {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return { code: 'PGAIO_START', message, cause };
+}
 
 /**
  * One backend of the engine. Dispose it (`await using`): I/O in flight is waited for, files are
@@ -97,12 +147,15 @@ export class AioEngine implements Disposable, AsyncDisposable {
   readonly #snapshotAt: number;
   readonly #scratch: Scratch;
   readonly #files = new Set<AioFile>();
-  #nextFile = 1;
+  #nextUnregistered = UNREGISTERED;
+  /** Those who wait for a handle, first come first served. */
+  #acquirers: Acquirer[] = [];
+  #batch: object | undefined;
 
   /** Hosts only. */
   protected constructor(core: CoreInstance) {
     this.#core = core;
-    let at = core.check(core.exports.pgaio_local_memory());
+    let { at } = core.local;
     const place = (bytes: number): number => {
       const here = at;
       at += bytes;
@@ -118,8 +171,20 @@ export class AioEngine implements Disposable, AsyncDisposable {
       completions: this.#completions,
       dataAt: place(DATA_BYTES),
       wrefAt: place(WREF_BYTES),
+      poll: () => this.#completions.poll(),
+      next: () => this.#completions.next(),
     };
     this.#scratch = { memory: core.memory, at: place(SCRATCH_BYTES), bytes: SCRATCH_BYTES };
+    const { bytes } = core.local;
+    const needed = at - core.local.at;
+    if (needed <= bytes) return;
+    core.shutdown();
+    throw new AioUnavailableError({
+      code: 'PGAIO_LOCAL_MEMORY',
+      message: `local memory of ${bytes} bytes is too small, this API needs ${needed}`,
+      sqlstate: '53200',
+      hint: 'Raise local_memory where the memory was made.',
+    });
   }
 
   get memory(): WebAssembly.Memory {
@@ -135,54 +200,78 @@ export class AioEngine implements Disposable, AsyncDisposable {
 
   /** A setting as PostgreSQL's SHOW prints it; also `io_provider`. */
   show(name: string): string {
-    return name === 'io_provider' ? this.#core.host.provider.name : this.#core.show(name);
+    return this.#core.show(name);
   }
-  /** Changes io_combine_limit or trace; the others are fixed at start. */
+  /** Changes io_combine_limit, trace or a setting of the I/O workers; the others are fixed. */
   set(name: string, value: unknown): void {
     this.#core.set(name, value);
   }
 
   /** Opens a file for reading, or as the flags say. Paths are the provider's. */
   open(path: string, flags: OpenFlags = {}): AioFile {
+    this.#core.requireOpen();
     const fd = this.#core.host.provider.open(path, flags, this.#scratch);
-    const file = new AioFile(this.#fileOwner, this.#nextFile++, fd, path);
-    this.#core.filePaths.set(file.number, path);
+    const registered = this.#register(path, flags);
+    const number = registered ?? this.#nextUnregistered++;
+    const file = new AioFile(this.#fileOwner, fd, path, number, registered !== undefined);
+    this.#core.filePaths.set(number, path);
     this.#files.add(file);
     return file;
   }
-  readonly #fileOwner = {
-    close: (file: AioFile): void => this.#closeFile(file),
-    size: (file: AioFile): number => this.#core.host.provider.size(file.fd, this.#scratch),
-    readFile: (file: AioFile, buffers: readonly IoBuffer[], offset: number): PendingIo =>
-      this.#plainIo(file).startReadv(file, buffers, offset),
-    writeFile: (file: AioFile, buffers: readonly IoBuffer[], offset: number): PendingIo =>
-      this.#plainIo(file).startWritev(file, buffers, offset),
+
+  /** A number other threads can open the file by; undefined if the table has no room for it. */
+  #register(path: string, flags: OpenFlags): number | undefined {
+    const encoded = new TextEncoder().encode(path);
+    const { at, bytes } = this.#scratch;
+    if (encoded.length > bytes) return undefined;
+    this.#core.u8.set(encoded, at);
+    const number = this.#core.exports.pgaio_file_register(at, encoded.length, packFlags(flags));
+    return number === layout.E_FILES_FULL ? undefined : this.#core.check(number);
+  }
+
+  readonly #fileOwner: FileOwner = {
+    close: (file) => this.#closeFile(file),
+    closeAsync: async (file) => {
+      this.submitStaged();
+      while (this.#completions.usesFile(file.number)) await this.#completions.next();
+    },
+    size: (file) => this.#core.host.provider.size(file.fd, this.#scratch),
+    plainIo: (file, start) => this.#plainIo(file, start),
   };
 
-  #plainIo(file: AioFile): IoHandle {
-    const target: FileTarget = { file };
-    const handle = this.acquire();
-    try {
-      return handle.setTarget(target).register(layout.PGAIO_HCB_FILE);
-    } catch (error) {
-      handle[Symbol.dispose]();
-      throw error;
+  /** Starts an I/O now if a handle is idle, else when its turn has come. */
+  #plainIo(file: AioFile, start: (handle: IoHandle) => PendingIo): PendingIo {
+    if (this.#acquirers.length === 0) {
+      const handle = this.tryAcquire();
+      if (handle !== undefined) return startPlain(handle, file, start);
     }
+    const io = new PendingIo(this.#completions, () => this.#grantUntil(io));
+    this.#enqueue({
+      options: {},
+      io,
+      take: (handle) => startPlain(handle.answerTo(io), file, start),
+      fail: (error) => io.end(error),
+    });
+    return io;
   }
 
   #closeFile(file: AioFile): void {
-    const { fd } = file;
+    const { fd, number } = file;
+    this.#core.requireOpen();
+    // First: I/O on it that waits for a handle is refused now, not started while others end.
+    file.forget();
     this.#core.check(this.#core.exports.pgaio_closing_fd(fd));
     this.#completions.poll();
-    this.#core.host.provider.close(fd);
     this.#files.delete(file);
-    const forgotten = file.number - CLOSED_PATHS_KEPT;
-    if (forgotten > 0) this.#core.filePaths.delete(forgotten);
+    this.#core.filePaths.delete(number);
+    if (file.reopenable) this.#core.check(this.#core.exports.pgaio_file_unregister(number));
+    this.#core.host.provider.close(fd);
   }
 
   /** Takes neighbouring page frames. PGAIO_NO_FRAMES when there is no such run. */
   frames(count: number): PageFrames {
-    const at = this.#core.check(this.#core.exports.pgaio_frames_alloc(count));
+    this.#core.requireOpen();
+    const at = this.#core.check(this.#core.exports.pgaio_frames_alloc(u32('frames', count)));
     if (at !== 0) return new PageFrames(this.#core, at, count);
     throw new AioUnavailableError({
       code: 'PGAIO_NO_FRAMES',
@@ -200,22 +289,64 @@ export class AioEngine implements Disposable, AsyncDisposable {
   tryAcquire(options: AcquireOptions = {}): IoHandle | undefined {
     return this.#acquire(this.#core.exports.pgaio_io_acquire_nb, options);
   }
-  /** Takes a handle as soon as there is one, without blocking the event loop. */
-  async acquireAsync(options: AcquireOptions = {}): Promise<IoHandle> {
-    while (true) {
-      // each round an I/O has ended since the last
-      const handle = this.tryAcquire(options);
-      if (handle !== undefined) return handle;
-      this.submitStaged();
-      if (this.#completions.inFlight === 0) return this.acquire(options);
-      await this.#completions.next();
+  /**
+   * Takes a handle as soon as one is idle and none is handed out, in the order of the calls,
+   * without blocking the event loop.
+   */
+  acquireAsync(options: AcquireOptions = {}): Promise<IoHandle> {
+    return new Promise((take, fail) => {
+      this.#enqueue({ options, io: undefined, take, fail });
+    });
+  }
+
+  #enqueue(acquirer: Acquirer): void {
+    this.#acquirers.push(acquirer);
+    this.#completions.onChange = () => this.#grant();
+    this.#grant();
+  }
+
+  /** Gives handles to those who wait, as far as they go. */
+  #grant(): void {
+    while (this.#acquirers.length > 0 && !this.#core.handedOut) {
+      if (!this.#grantOne((options) => this.tryAcquire(options))) break;
     }
+    if (this.#acquirers.length === 0) this.#completions.onChange = undefined;
+    else if (!this.#core.handedOut && this.#core.inFlight === 0) {
+      this.#grantOne((options) => this.acquire(options)); // nothing to wait for: the error
+    }
+  }
+
+  /** One that waits for its handle is waited for: the same, blocking. */
+  #grantUntil(io: PendingIo): void {
+    while (this.#acquirers.some((acquirer) => acquirer.io === io)) {
+      this.#grantOne((options) => this.acquire(options));
+    }
+  }
+
+  /** Serves the first in the queue; false if there is no handle for it. */
+  #grantOne(acquire: (options: AcquireOptions) => IoHandle | undefined): boolean {
+    const first = this.#acquirers[0];
+    if (first === undefined) return false;
+    try {
+      const handle = acquire(first.options);
+      if (handle === undefined) {
+        this.submitStaged();
+        return false;
+      }
+      this.#acquirers.shift();
+      first.take(handle);
+    } catch (error) {
+      this.#acquirers = this.#acquirers.filter((acquirer) => acquirer !== first);
+      first.fail(error instanceof AioError ? error : new AioUnavailableError(unexpected(error)));
+    }
+    return true;
   }
 
   #acquire(
     call: (owner: number, ret: number) => number,
     options: AcquireOptions,
   ): IoHandle | undefined {
+    this.#core.requireOpen();
     const slot = this.#completions.takeSlot();
     let at = 0;
     try {
@@ -232,8 +363,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
 
   /** A reference from its token, taken in this thread or another. */
   waitRef(token: WaitRefToken): WaitRef {
-    const { wrefAt, completions } = this.#context;
-    return new WaitRef(this.#core, wrefAt, token, () => completions.poll());
+    return new WaitRef(this.#context, token);
   }
 
   /**
@@ -242,15 +372,17 @@ export class AioEngine implements Disposable, AsyncDisposable {
    */
   batch(): Disposable {
     this.#core.check(this.#core.exports.pgaio_enter_batchmode());
-    let open = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!open || this.#core.closed) return;
-        open = false;
+    const batch = {
+      [Symbol.dispose]: (): void => {
+        // The failure of a unit of work may have ended it already.
+        if (this.#batch !== batch || this.#core.closed || !this.#core.inBatch) return;
+        this.#batch = undefined;
         this.#core.check(this.#core.exports.pgaio_exit_batchmode());
         this.#completions.poll();
       },
     };
+    this.#batch = batch;
+    return batch;
   }
   /** Submits what is staged now. */
   submitStaged(): void {
@@ -292,6 +424,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
 
   /** The rows of pg_aios: every handle of every backend that is not idle. */
   inspect(): PgAiosRow[] {
+    this.#core.requireOpen();
     return inspectHandles(this.#core, this.#snapshotAt);
   }
   /** Counters of this backend. */
@@ -311,16 +444,29 @@ export class AioEngine implements Disposable, AsyncDisposable {
   /** Leaves at once, blocking for I/O in flight. */
   [Symbol.dispose](): void {
     if (this.#core.closed) return;
-    for (const file of this.#files) file.close();
+    const errors: unknown[] = [];
+    for (const file of this.#files) {
+      try {
+        file.close();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
     this.#core.shutdown();
     this.#completions.close();
+    for (const { fail } of this.#acquirers.splice(0)) fail(new AioAbandonedError(CLOSED));
+    if (errors.length > 0) throw errors[0];
+  }
+  /** Hosts: `last` runs when this backend has left. */
+  protected onLeaving(last: () => void): void {
+    this.#core.onLeaving(last);
   }
   /** Leaves when the I/O in flight has ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#core.closed) return;
     this.#core.check(this.#core.exports.pgaio_error_cleanup());
     this.#completions.poll();
-    while (this.#completions.inFlight > 0) await this.#completions.next();
+    while (this.#core.inFlight > 0) await this.#completions.next();
     this[Symbol.dispose]();
   }
 }

@@ -1,5 +1,6 @@
 /** Callbacks written in TypeScript, over objects instead of addresses. */
-import type { CoreCallbacks, CoreInstance } from './core.ts';
+import type { CoreInstance } from './core.ts';
+import type { CoreCallbacks } from './instance.ts';
 import * as layout from './layout.ts';
 import { memberOf, OP_NAMES, type OpName, type StatusName } from './names.ts';
 import { packResult, unpackResult } from './result.ts';

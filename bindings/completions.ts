@@ -10,7 +10,7 @@ import * as layout from './layout.ts';
 import { resultError } from './report.ts';
 import { type PgAioResult, statusOf, unpackResult } from './result.ts';
 import { readTargetData, type TargetData } from './target.ts';
-import { type PageVerdict, unpackVerdict } from './verdict.ts';
+import { areValid, isAnyNew, type PageVerdict, unpackVerdicts } from './verdict.ts';
 import type { WaitRef } from './wait-ref.ts';
 
 /** How an I/O ended. */
@@ -18,6 +18,10 @@ export interface IoResult extends PgAioResult {
   readonly target: TargetData;
   /** Of each block, for I/Os with callback PGAIO_HCB_PAGE_READV. */
   readonly verdicts: readonly PageVerdict[];
+  /** Whether each block was read and is valid: without a look at the verdicts one by one. */
+  readonly allValid: boolean;
+  /** Whether some block is new: added to the file and never written. */
+  readonly anyNew: boolean;
   /** What PostgreSQL would say; undefined for OK. */
   readonly error: AioError | undefined;
 }
@@ -28,7 +32,9 @@ const ABANDONED: AioErrorWords = {
   code: 'PGAIO_ABANDONED',
   message: 'the resource owner was released before the IO ended',
 };
-const CLOSED: AioErrorWords = {
+/** A wait that was given up; the I/O runs on, its frames stay in use until it ends. */
+export class AioAbortError extends AioError {}
+export const CLOSED: AioErrorWords = {
   code: 'PGAIO_CLOSED',
   message: 'the engine was closed before the IO ended',
 };
@@ -39,6 +45,7 @@ export interface Started {
   readonly handle: number;
   readonly owner: object | undefined;
   readonly buffers: readonly IoBuffer[];
+  readonly file: number;
   readonly ref: WaitRef;
   /** Blocks whose verdicts are to be kept, 0 for none. */
   readonly verdicts: number;
@@ -50,17 +57,28 @@ export interface Started {
  * is still staged is submitted first. It can be awaited any number of times, or never.
  */
 export class PendingIo implements PromiseLike<IoResult> {
-  readonly ref: WaitRef;
-  readonly started: Started;
   readonly #completions: Completions;
+  /** Starts an I/O that waits for a handle, blocking for one. */
+  readonly #startNow: (() => void) | undefined;
+  #started: Started | undefined;
   #outcome: IoResult | AioError | undefined;
   #promise: Promise<IoResult> | undefined;
   #settle: (() => void) | undefined;
 
-  constructor(completions: Completions, started: Started) {
+  /** Use `handle.startReadv()`, `file.read()` and so on. */
+  constructor(completions: Completions, startNow?: () => void) {
     this.#completions = completions;
-    this.started = started;
-    this.ref = started.ref;
+    this.#startNow = startNow;
+  }
+
+  /** A reference to it. An I/O that still waits for a handle has none. */
+  get ref(): WaitRef {
+    if (this.#started !== undefined) return this.#started.ref;
+    throw new ReferenceError('this IO is still waiting for a handle');
+  }
+  /** For Completions: what it took along from its handle. */
+  get started(): Started | undefined {
+    return this.#started;
   }
 
   /** The result, or undefined while the I/O is not over. Makes no progress and does not throw. */
@@ -73,30 +91,68 @@ export class PendingIo implements PromiseLike<IoResult> {
 
   /** Whether it is over; looks at the handle, reclaims it if so. */
   checkDone(): boolean {
-    if (!this.settled) this.ref.checkDone();
+    if (!this.settled) this.#started?.ref.checkDone();
     return this.settled;
   }
 
-  /** Blocks this thread until it is over. Not for event loops that others depend on. */
-  waitSync(): IoResult {
-    if (!this.settled) {
-      this.#completions.submitIfStaged(this.started.handle);
-      if (!this.settled) this.ref.waitSync();
-    }
+  /**
+   * Blocks this thread until it is over, at most `timeoutMs`: PGAIO_TIMEOUT after that. Not for
+   * event loops that others depend on.
+   */
+  waitSync(timeoutMs?: number): IoResult {
+    if (!this.settled && this.#started === undefined) this.#startNow?.();
+    this.#submit();
+    if (!this.settled) this.ref.waitSync(timeoutMs);
+    if (!this.settled) throw timedOut(timeoutMs ?? 0);
     return this.#unwrap();
+  }
+
+  /**
+   * Awaits it under a condition: until `signal` aborts (PGAIO_ABORTED) or `timeoutMs` have passed
+   * (PGAIO_TIMEOUT). The I/O runs on; its frames stay in use until it ends.
+   */
+  within(limits: {
+    readonly signal?: AbortSignal;
+    readonly timeoutMs?: number;
+  }): Promise<IoResult> {
+    const { signal, timeoutMs } = limits;
+    if (signal?.aborted === true) return Promise.reject(aborted(signal.reason));
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => reject(aborted(signal?.reason));
+      const timer =
+        timeoutMs === undefined
+          ? undefined
+          : setTimeout(() => reject(timedOut(timeoutMs)), timeoutMs);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#asPromise()
+        .then(resolve, reject)
+        .finally(() => {
+          clearTimeout(timer);
+          signal?.removeEventListener('abort', onAbort);
+        });
+    });
   }
 
   // biome-ignore lint/suspicious/noThenProperty: an I/O is awaited
   then<Value = IoResult, Failure = never>(
     onResult?: ((result: IoResult) => Value | PromiseLike<Value>) | null,
-    onError?: ((error: unknown) => Failure | PromiseLike<Failure>) | null,
+    onError?: ((error: Error) => Failure | PromiseLike<Failure>) | null,
   ): Promise<Value | Failure> {
     return this.#asPromise().then(onResult, onError);
   }
 
+  catch<Failure>(
+    onError?: ((error: Error) => Failure | PromiseLike<Failure>) | null,
+  ): Promise<IoResult | Failure> {
+    return this.#asPromise().catch(onError);
+  }
+  finally(onEnd?: (() => void) | null): Promise<IoResult> {
+    return this.#asPromise().finally(onEnd);
+  }
+
   #asPromise(): Promise<IoResult> {
     if (this.#promise !== undefined) return this.#promise;
-    if (!this.settled) this.#completions.submitIfStaged(this.started.handle);
+    this.#submit();
     this.#promise = new Promise((resolve, reject) => {
       this.#settle = () => {
         try {
@@ -118,37 +174,121 @@ export class PendingIo implements PromiseLike<IoResult> {
     return outcome;
   }
 
-  /** For Completions. */
+  #submit(): void {
+    if (this.settled || this.#started === undefined) return;
+    this.#completions.submitIfStaged(this.#started.handle);
+  }
+
+  /** For Completions: it has been started. */
+  begin(started: Started): void {
+    this.#started = started;
+  }
+  /** For Completions: it is over, for its issuer at least. */
   end(outcome: IoResult | AioError): void {
     this.#outcome = outcome;
-    for (const buffer of this.started.buffers) buffer.frames.unuse();
     this.#settle?.();
   }
 }
 
-const RECLAIMED = layout.PgAioBackend.fields.reclaimed.offset;
-const TARGET_OFFSET = layout.PgAioReturn.fields.target_data.offset;
+function timedOut(timeoutMs: number): AioAbortError {
+  const message = `the IO was not over after ${timeoutMs} ms; it runs on`;
+  return new AioAbortError({ code: 'PGAIO_TIMEOUT', message });
+}
+function aborted(cause: unknown): AioAbortError {
+  const message = 'the wait for the IO was aborted; it runs on';
+  return new AioAbortError({ code: 'PGAIO_ABORTED', message, cause });
+}
 
+const TARGET_WORDS = 6;
+const NO_VERDICTS = new Uint32Array(0);
+
+/** A result whose parts are unpacked when somebody asks: of most I/Os nobody asks for more. */
+class Outcome implements IoResult {
+  readonly id: number;
+  readonly status: IoResult['status'];
+  readonly errorData: number;
+  readonly result: number;
+  readonly error: AioError | undefined;
+  readonly #target: Uint32Array;
+  readonly #words: Uint32Array;
+  #verdicts: readonly PageVerdict[] | undefined;
+
+  constructor(core: CoreInstance, from: PgAioResult, target: Uint32Array, words: Uint32Array) {
+    this.id = from.id;
+    this.status = from.status;
+    this.errorData = from.errorData;
+    this.result = from.result;
+    this.#target = target;
+    this.#words = words;
+    const fine = from.status === 'OK';
+    this.error = fine ? undefined : resultError(from, this.target, core.words, core.procno);
+  }
+
+  get target(): TargetData {
+    return readTargetData(this.#target, 0);
+  }
+  get verdicts(): readonly PageVerdict[] {
+    this.#verdicts ??= unpackVerdicts(this.#words);
+    return this.#verdicts;
+  }
+  get allValid(): boolean {
+    return this.status === 'OK' && areValid(this.#words);
+  }
+  get anyNew(): boolean {
+    return isAnyNew(this.#words);
+  }
+}
+
+const TARGET_OFFSET = layout.PgAioReturn.fields.target_data.offset;
+/** Looks at the doorbell before sleeping on it: some 20 µs, what a wake-up takes. */
+const SPIN_ROUNDS = 16_000;
+/** With more than that in flight something always ends soon, and wake-ups are shared. */
+const SPIN_PENDING = 4;
+/** A sleep shorter than this makes looking before the next one worth while. */
+const SHORT_MS = 0.2;
+
+/**
+ * The I/Os of this backend that are pending, and its ear at the doorbell. One wake-up drains all
+ * that has ended; its cost is per wake-up and per I/O that ended, never per I/O pending.
+ */
 export class Completions {
   readonly #core: CoreInstance;
   readonly #free: number[] = [];
-  readonly #pending = new Set<PendingIo>();
-  readonly #reclaimed: number;
-  #seen: number;
+  readonly #pending = new Map<number, PendingIo>();
+  /** Slots of handles that are handed out, with their owner. */
+  readonly #held = new Map<number, object | undefined>();
+  /** I/Os that run on without anybody being told; their frames stay in use until they end. */
+  #ghosts: Started[] = [];
+  /** Where the core lists filled PgAioReturns, and how many that holds. */
+  readonly #listAt: number;
+  readonly #listMax: number;
+  readonly #doorbell: number;
+  readonly #keeper: { hold(): void; release(): void } | undefined;
   #waiters: (() => void)[] = [];
+  #listening: 'no' | 'soon' | 'yes' = 'no';
+  #spins = true;
+  #holding = false;
+  #announced = false;
+  #closed = false;
 
   /** `slots`: addresses of PgAioReturns, one more than the backend has handles. */
   constructor(core: CoreInstance, slots: readonly number[]) {
     this.#core = core;
     this.#free.push(...slots);
-    this.#reclaimed = (core.backend + RECLAIMED) >>> 2; // the low word: only change matters
-    this.#seen = core.u32[this.#reclaimed] ?? 0;
-    core.onCompleted = () => this.poll();
+    this.#listMax = core.ctl('io_max_concurrency') + 1;
+    const listBytes = Math.ceil((4 * this.#listMax) / 128) * 128;
+    this.#listAt = (core.ctl('done_returns') + core.procno * listBytes) >>> 2;
+    this.#doorbell = core.check(core.exports.pgaio_doorbell()) >>> 2;
+    // A device of the embedder's knows itself what it waits for.
+    this.#keeper = core.show('io_method') === 'host' ? undefined : core.host.keepAlive;
+    core.onCompleted = () => {
+      this.poll();
+      if (this.#hears) this.#listenSoon();
+    };
   }
 
-  get inFlight(): number {
-    return this.#pending.size;
-  }
+  /** Set while somebody waits for a handle: an I/O has ended, or a handle was given back. */
+  onChange: (() => void) | undefined;
 
   /** A PgAioReturn for the next I/O. */
   takeSlot(): number {
@@ -160,42 +300,104 @@ export class Completions {
     this.#free.push(slot);
   }
 
-  add(started: Started): PendingIo {
-    const io = new PendingIo(this, started);
+  /** A handle is handed out whose result will come to `slot`. */
+  hold(slot: number, owner: object | undefined): void {
+    this.#held.set(slot, owner);
+  }
+  /** It was started, or given back, or its owner gave it back. */
+  letGo(slot: number): void {
+    if (this.#held.delete(slot)) this.#changed();
+  }
+
+  /** `io` has been started. */
+  add(io: PendingIo, started: Started): void {
+    io.begin(started);
     for (const buffer of started.buffers) buffer.frames.use();
-    this.#pending.add(io);
+    this.#pending.set(started.slot, io);
+    this.#settle(started.slot); // a device may have ended it inside submit
     this.poll();
-    return io;
+    if (this.#busy) this.#listenSoon();
   }
 
-  /** After a call that may have ended I/Os: settles those that are over. */
+  get #busy(): boolean {
+    return this.#pending.size + this.#ghosts.length > 0;
+  }
+  /** Whether the doorbell may ring: also for what a dead thread left this backend to clean up. */
+  get #hears(): boolean {
+    return this.#busy || this.#core.estates > 0;
+  }
+  /** The process stays alive while an I/O is in flight; one that is only staged does not count. */
+  #updateHold(): void {
+    const alive = !this.#closed && this.#core.inFlight > 0;
+    if (alive === this.#holding) return;
+    this.#holding = alive;
+    if (alive) this.#keeper?.hold();
+    else this.#keeper?.release();
+  }
+
+  /** After a call that may have ended I/Os, and after a wake-up: settles those that are over. */
   poll(): void {
-    const now = this.#core.u32[this.#reclaimed] ?? 0;
-    if (now === this.#seen) return;
-    this.#seen = now;
-    for (const io of this.#pending) {
-      const at = io.started.slot >>> 2;
-      const word = this.#core.u32[at] ?? 0;
-      if (statusOf(word) !== layout.PGAIO_RS_UNKNOWN) this.#end(io, this.#read(io, word));
-    }
+    if (this.#closed || this.#core.closed) return;
+    const { exports } = this.#core;
+    this.#core.check(exports.pgaio_drain_completed());
+    if (this.#ghosts.length > 0) this.#layGhosts();
+    const filled = exports.pgaio_take_returns();
+    this.#updateHold();
+    if (filled === 0) return;
+    // Settling runs whatever awaits, which may start more: the list is read before.
+    const slots =
+      filled > this.#listMax
+        ? [...this.#pending.keys()]
+        : Array.from(this.#core.u32.subarray(this.#listAt, this.#listAt + filled));
+    for (const slot of slots) this.#settle(slot);
   }
 
-  /** The I/Os of a resource owner that is gone will never be told. */
+  #layGhosts(): void {
+    const over = this.#ghosts.filter(({ ref }) => ref.isDone());
+    if (over.length === 0) return;
+    this.#ghosts = this.#ghosts.filter((ghost) => !over.includes(ghost));
+    for (const { buffers } of over) for (const { frames } of buffers) frames.unuse();
+    this.#changed();
+  }
+  #settle(slot: number): void {
+    const io = this.#pending.get(slot);
+    const word = this.#core.u32[slot >>> 2] ?? 0;
+    if (io?.started === undefined || statusOf(word) === layout.PGAIO_RS_UNKNOWN) return;
+    this.#end(io, this.#read(io.started, word), false);
+  }
+
+  /** The I/Os of a resource owner that is gone will never be told; its handles are given back. */
   abandon(owner: object): void {
     this.poll();
-    for (const io of this.#pending) {
-      if (io.started.owner === owner) this.#end(io, new AioAbandonedError(ABANDONED));
+    for (const [slot, holder] of this.#held) {
+      if (holder !== owner) continue;
+      this.letGo(slot);
+      this.giveSlot(slot);
+    }
+    for (const io of this.#pending.values()) {
+      if (io.started?.owner === owner) this.#end(io, new AioAbandonedError(ABANDONED), true);
     }
   }
 
-  /** The backend has left: what was in flight has ended, but not for these. */
+  /** The backend has left: what was in flight has ended, and nothing will be told any more. */
   close(): void {
-    this.poll();
-    for (const io of this.#pending) this.#end(io, new AioAbandonedError(CLOSED));
+    this.#closed = true;
+    for (const io of this.#pending.values()) this.#end(io, new AioAbandonedError(CLOSED), false);
+    this.#ghosts = [];
+    this.#updateHold();
+    if (this.#listening === 'yes') Atomics.notify(this.#core.i32, this.#doorbell);
+    this.#changed();
+  }
+
+  /** Whether any I/O of this backend is pending on file number `file`. */
+  usesFile(file: number): boolean {
+    const started = [...this.#pending.values()].map((io) => io.started);
+    return [...started, ...this.#ghosts].some((io) => io?.file === file);
   }
 
   /** Resolves when the next I/O ends. */
   next(): Promise<void> {
+    this.#listenSoon();
     return new Promise((resolve) => {
       this.#waiters.push(resolve);
     });
@@ -209,36 +411,79 @@ export class Completions {
     this.poll();
   }
 
-  #end(io: PendingIo, outcome: IoResult | AioError): void {
-    this.#pending.delete(io);
-    this.giveSlot(io.started.slot);
+  /** When the caller gives the thread back: once for all that was started meanwhile. */
+  #listenSoon(): void {
+    if (this.#listening !== 'no' || !this.#core.host.shared) return;
+    this.#listening = 'soon';
+    queueMicrotask(() => this.#listen());
+  }
+
+  /** Sleeps on the doorbell while its word is what it was when the core looked last. */
+  #listen(): void {
+    this.#listening = 'no';
+    if (this.#closed || this.#core.closed || !this.#hears) return;
+    const { exports, i32 } = this.#core;
+    if (this.#spins && this.#busy && this.#pending.size <= SPIN_PENDING) {
+      this.#spins = exports.pgaio_spin_completed(SPIN_ROUNDS) > 0;
+      this.poll();
+      if (!this.#hears) return;
+    }
+    const rung = this.#core.check(exports.pgaio_arm_doorbell());
+    const wait = rung === 0 ? undefined : Atomics.waitAsync(i32, this.#doorbell, rung);
+    if (wait?.async !== true) {
+      this.poll();
+      this.#listenSoon();
+      return;
+    }
+    this.#listening = 'yes';
+    const since = performance.now();
+    wait.value.then(() => {
+      this.#listening = 'no';
+      this.#spins = performance.now() - since < SHORT_MS;
+      this.poll();
+      if (this.#hears) this.#listenSoon();
+    });
+  }
+
+  /** `runsOn`: the I/O itself is not over, only nobody will be told when it is. */
+  #end(io: PendingIo, outcome: IoResult | AioError, runsOn: boolean): void {
+    const { started } = io;
+    if (started === undefined) return;
+    this.#pending.delete(started.slot);
+    if (runsOn) this.#ghosts.push(started);
+    this.giveSlot(started.slot);
+    if (!runsOn) for (const { frames } of started.buffers) frames.unuse();
     io.end(outcome);
+    if (runsOn) this.#layGhosts();
+    this.#changed();
+  }
+
+  /** Whoever waits for a handle is told in a turn of its own, when all that ended is settled. */
+  #changed(): void {
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const resolve of waiters) resolve();
+    if (this.onChange === undefined || this.#announced) return;
+    this.#announced = true;
+    queueMicrotask(() => {
+      this.#announced = false;
+      this.onChange?.();
+    });
   }
 
-  #read(io: PendingIo, word: number): IoResult {
+  #read(started: Started, word: number): IoResult {
     const core = this.#core;
-    const at = io.started.slot >>> 2;
+    const at = started.slot >>> 2;
     const result = unpackResult(word, core.i32[at + 1] ?? 0);
-    const target = readTargetData(core.u32, at + (TARGET_OFFSET >>> 2));
-    const fine = result.status === 'OK';
-    return {
-      ...result,
-      target,
-      verdicts: this.#verdicts(io),
-      error: fine ? undefined : resultError(result, target, core.words, core.procno),
-    };
+    const from = at + (TARGET_OFFSET >>> 2);
+    const target = core.u32.slice(from, from + TARGET_WORDS);
+    return new Outcome(core, result, target, this.#verdictWords(started));
   }
 
   /** They lie in the handle's slice until its next I/O, so they are taken now. */
-  #verdicts(io: PendingIo): PageVerdict[] {
-    const { verdicts, handle } = io.started;
-    if (verdicts === 0) return [];
+  #verdictWords({ verdicts, handle }: Started): Uint32Array {
+    if (verdicts === 0) return NO_VERDICTS;
     const at = this.#core.check(this.#core.exports.pgaio_io_get_page_verdicts(handle)) >>> 2;
-    return Array.from({ length: verdicts }, (_, i) =>
-      unpackVerdict(this.#core.u32[at + 2 * i] ?? 0, this.#core.u32[at + 2 * i + 1] ?? 0),
-    );
+    return this.#core.u32.slice(at, at + 2 * verdicts);
   }
 }

@@ -6,7 +6,8 @@ export interface CoreExports {
   // Subsystem
   AioShmemSize(): number;
   AioShmemInit(): number;
-  pgaio_init_backend(): number;
+  pgaio_set_thread(thread: number): number;
+  pgaio_init_backend(privateDescriptors: number): number;
   pgaio_local_memory(): number;
   pgaio_shutdown(): number;
   pgaio_error_cleanup(): number;
@@ -22,13 +23,18 @@ export interface CoreExports {
   pgaio_io_get_owner(ioh: number): number;
   pgaio_io_get_state(ioh: number): number;
   pgaio_io_get_op(ioh: number): number;
+  pgaio_take_returns(): number;
   // Operations, flags, iovecs
   pgaio_io_set_flag(ioh: number, flag: number): number;
   pgaio_io_get_iovec(ioh: number): number;
   pgaio_io_get_iovec_max(): number;
   pgaio_io_start_readv(ioh: number, fd: number, iovcnt: number, offset: number): number;
   pgaio_io_start_writev(ioh: number, fd: number, iovcnt: number, offset: number): number;
+  pgaio_io_start_fsync(ioh: number, fd: number): number;
+  pgaio_io_start_fdatasync(ioh: number, fd: number): number;
+  pgaio_io_start_flush_range(ioh: number, fd: number, offset: number, bytes: number): number;
   // Targets
+  pgaio_io_set_file(ioh: number, file: number): number;
   pgaio_io_set_target(ioh: number, target: number): number;
   pgaio_io_set_target_smgr(
     ioh: number,
@@ -57,8 +63,26 @@ export interface CoreExports {
   pgaio_wref_clear(wref: number): number;
   pgaio_wref_get_id(wref: number): number;
   pgaio_wref_wait(wref: number): number;
+  pgaio_wref_wait_timed(wref: number, ms: number): number;
   pgaio_wref_is_done(wref: number): number;
+  pgaio_wref_arm(wref: number): number;
+  pgaio_wref_disarm(wref: number): number;
   pgaio_wref_check_done(wref: number): number;
+  // Completion by others
+  pgaio_doorbell(): number;
+  pgaio_arm_doorbell(): number;
+  pgaio_drain_completed(): number;
+  pgaio_spin_completed(rounds: number): number;
+  // I/O workers, and threads that end without leaving
+  pgaio_init_worker(id: number, starter: number): number;
+  pgaio_worker_main(id: number): number;
+  pgaio_stop_workers(): number;
+  pgaio_wake_workers(): number;
+  pgaio_take_growth(): number;
+  pgaio_thread_ended(thread: number): number;
+  // Files that other threads can open
+  pgaio_file_register(path: number, bytes: number, flags: number): number;
+  pgaio_file_unregister(file: number): number;
   // Batches and submission
   pgaio_enter_batchmode(): number;
   pgaio_exit_batchmode(): number;

@@ -1,19 +1,22 @@
 /**
- * One instance of the core over one memory: makes it, holds the views, turns error numbers into
- * errors, runs host callbacks, and delivers reports when a call has returned. Both faces of the
+ * One instance of the core over one memory: holds the views, turns error numbers into errors and
+ * delivers reports when a call has returned. A backend, or an I/O worker. Both faces of the
  * package, raw.ts and aio.ts, stand on it.
  */
 import type { CoreExports } from './core-exports.ts';
+import { type AioUsageError, type ErrorRecord, isUsageNumber, usageError } from './errors.ts';
+import type { CoreHost, Scratch } from './host.ts';
 import {
-  AioUnavailableError,
-  AioUsageError,
-  type ErrorRecord,
-  isUsageNumber,
-  usageError,
-} from './errors.ts';
-import type { CoreHost, IoDevice, WasiIo } from './host.ts';
+  type CoreCallbacks,
+  type ImportState,
+  instantiate,
+  type MadeInstance,
+  newMemory,
+  PAGE_BYTES,
+} from './instance.ts';
 import * as layout from './layout.ts';
 import { STATE_NAMES, type StateName } from './names.ts';
+import { Reopened } from './reopen.ts';
 import { type AioReport, type CoreReport, reportWords } from './report.ts';
 import {
   gucOf,
@@ -26,28 +29,24 @@ import {
   type Settings,
   showSetting,
   unknownSetting,
+  withoutAliases,
 } from './settings.ts';
-import { readTargetData, TABLESPACE_VERSION_DIRECTORY, type WordsContext } from './target.ts';
+import { TABLESPACE_VERSION_DIRECTORY, type WordsContext } from './target.ts';
 
-/**
- * The phases of a host callback, over addresses. `result` is the address of the PgAioResult to read
- * and write in place. None may throw: a throw becomes an ERROR result.
- */
-export interface CoreCallbacks {
-  /** Issuer, before the I/O is staged. May acquire another handle. */
-  stage?(ioh: number, cbData: number): void;
-  /** Whoever completes the I/O. */
-  complete_shared?(ioh: number, result: number, cbData: number): void;
-  /** Issuer, when it reclaims the handle. */
-  complete_local?(ioh: number, result: number, cbData: number): void;
-  /** The words for results this callback set. */
-  report?(errorData: number, result: number): string;
+const HANDLE_STRIDE = 1 << layout.HANDLE_SHIFT;
+const BACKEND_STRIDE = 1 << layout.BACKEND_SHIFT;
+/** At the end of a backend's own area: for paths while a file is opened again for somebody else. */
+const REOPEN_SCRATCH_BYTES = 1024;
+const NONE = 0xffffffff;
+const NOTHING: ErrorRecord = { io: -1, state: 0, first: 0, second: 0 };
+
+/** What an instance is to be, apart from its settings. */
+export interface CoreOptions {
+  /** Memory of another instance to join; without it one is made as the settings ask. */
+  readonly memory?: WebAssembly.Memory | undefined;
+  /** Callback ids (bit n: 32 + n) that every thread over the memory loads. */
+  readonly callbacksEverywhere?: number | undefined;
 }
-
-const PAGE_BYTES = 65536;
-const MAX_PAGES = 65536;
-/** Kept of what host callbacks threw, for the words of results reported later. */
-const THROWN_KEPT = 64;
 
 export class CoreInstance {
   readonly memory: WebAssembly.Memory;
@@ -58,17 +57,24 @@ export class CoreInstance {
   readonly i32: Int32Array;
   readonly u64: BigUint64Array;
   readonly blockSize: number;
-  /** This backend's number. */
+  /** This backend's number, -1 for an I/O worker. */
   readonly procno: number;
   /** Address of this backend's PgAioBackend. */
   readonly backend: number;
   /** Paths of files by number, for messages. */
   readonly filePaths = new Map<number, string>();
+  /** Called after each completion by the device: aio.ts settles promises then. */
+  onCompleted: (() => void) | undefined;
   readonly #imports: ImportState;
+  /** Where callers' memory begins and ends. */
+  readonly #callersFrom: number;
+  readonly #callersTo: number;
   readonly #context: WordsContext;
+  readonly #leaving: (() => void)[] = [];
+  #closed = false;
 
-  private constructor(host: CoreHost, made: MadeInstance, procno: number) {
-    const { memory, exports } = made;
+  private constructor(host: CoreHost, made: MadeInstance, procno: number, scratch: Scratch) {
+    const { memory, exports, state } = made;
     const buffer = memory.buffer;
     this.host = host;
     this.memory = memory;
@@ -80,48 +86,105 @@ export class CoreInstance {
     this.procno = procno;
     this.blockSize = exports.pgaio_get_guc(layout.GUC_BLOCK_SIZE);
     this.backend = this.ctl('backends') + procno * BACKEND_STRIDE;
-    this.#imports = made.state;
+    this.#imports = state;
+    this.#callersFrom = this.ctl('local');
+    this.#callersTo = this.ctl('size');
+    const versionDirectory = host.tablespaceVersionDirectory ?? TABLESPACE_VERSION_DIRECTORY;
     this.#context = {
       blockSize: this.blockSize,
-      filePath: (file) => this.filePaths.get(file),
-      tablespaceVersionDirectory: host.tablespaceVersionDirectory ?? TABLESPACE_VERSION_DIRECTORY,
-      hostReport: (id, errorData, result) =>
-        made.state.callbacks.get(id)?.report?.(errorData, result),
-      thrownBy: (id) => made.state.thrown.get(id),
+      filePath: (file, owner) =>
+        this.#registeredPath(file) ?? (owner === procno ? this.filePaths.get(file) : undefined),
+      tablespaceVersionDirectory: versionDirectory,
+      hostReport: (id, errorData, result) => state.callbacks.get(id)?.report?.(errorData, result),
+      thrownBy: (id) => state.thrown.get(id),
+      deviceError: () => state.deviceError,
     };
+    const reopened = new Reopened({
+      u8: this.u8,
+      u32: this.u32,
+      provider: host.provider,
+      scratch,
+      files: this.ctl('files'),
+      segmentBlocks: this.ctl('segment_size'),
+      versionDirectory,
+    });
+    state.reopen = (io) => reopened.open(this.handleAt(io));
   }
 
-  /**
-   * Makes an instance: over `memory` if it is given, which another instance laid out or which is
-   * zero, else over one of the size the settings ask for. Claims a backend slot.
-   */
+  /** Makes a backend: lays out a memory or joins one, and claims a slot. */
   static async create(
     host: CoreHost,
     settings: Settings,
-    memory?: WebAssembly.Memory,
+    options: CoreOptions = {},
   ): Promise<CoreInstance> {
-    const numbers = parseSettings(settings);
-    const over = memory ?? (await allocate(host, numbers));
-    const made = await instantiate(host, over);
-    applySettings(made.exports, numbers);
-    const run = (rc: number): number => checked(made.exports, rc);
-    run(made.exports.AioShmemInit());
-    const procno = run(made.exports.pgaio_init_backend());
-    applyLate(made.exports, numbers);
-    const core = new CoreInstance(host, made, procno);
-    made.state.complete = (id, raw) => core.complete(id, raw);
+    const numbers = parseSettings(withoutAliases(settings));
+    const internal: readonly (readonly [number, number])[] = [
+      [layout.GUC_CALLBACKS_EVERYWHERE, options.callbacksEverywhere ?? 0],
+    ];
+    const memory = options.memory ?? (await allocate(host, numbers));
+    const made = await instantiate(host, memory);
+    const { exports } = made;
+    applyEarly(exports, numbers);
+    for (const [guc, number] of internal) checked(exports, exports.pgaio_set_guc(guc, number));
+    checked(exports, exports.pgaio_set_thread(host.thread));
+    checked(exports, exports.AioShmemInit());
+    const isPrivate = !host.provider.sharedDescriptors || host.descriptorsEndWithThread === true;
+    const procno = checked(exports, exports.pgaio_init_backend(isPrivate ? 1 : 0));
+    const joins = options.memory !== undefined;
+    applyLate(exports, numbers, joins);
+    const end =
+      checked(exports, exports.pgaio_local_memory()) +
+      exports.pgaio_get_guc(layout.GUC_LOCAL_MEMORY);
+    const at = end - REOPEN_SCRATCH_BYTES;
+    const core = new CoreInstance(host, made, procno, { memory, at, bytes: REOPEN_SCRATCH_BYTES });
+    host.onEvent?.({ name: 'backend', what: 'joined', procno });
+    if (!joins) core.#warnOfWorkers();
     return core;
+  }
+
+  /** Makes I/O worker `id`, started by thread `starter`. `runWorker` is its life. */
+  static async createWorker(
+    host: CoreHost,
+    memory: WebAssembly.Memory,
+    id: number,
+    starter: number,
+  ): Promise<CoreInstance> {
+    const made = await instantiate(host, memory);
+    const { exports } = made;
+    checked(exports, exports.pgaio_set_thread(host.thread));
+    checked(exports, exports.AioShmemInit());
+    checked(exports, exports.pgaio_init_worker(id, starter));
+    const ctl = layout.CTL_AT + layout.PgAioCtl.fields.worker_scratch.offset;
+    const scratches = new Uint32Array(memory.buffer)[ctl >>> 2] ?? 0;
+    const bytes = layout.WORKER_SCRATCH_BYTES;
+    return new CoreInstance(host, made, -1, { memory, at: scratches + id * bytes, bytes });
+  }
+
+  /** Blocks until the worker is to leave: 1 told to, 2 idle too long, 3 too many. */
+  runWorker(id: number): number {
+    return checked(this.exports, this.exports.pgaio_worker_main(id));
   }
 
   get words(): WordsContext {
     return this.#context;
+  }
+  /** Whether this backend has left. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+  /** Address and size of this backend's own area. */
+  get local(): { readonly at: number; readonly bytes: number } {
+    const at = this.check(this.exports.pgaio_local_memory());
+    return {
+      at,
+      bytes: this.exports.pgaio_get_guc(layout.GUC_LOCAL_MEMORY) - REOPEN_SCRATCH_BYTES,
+    };
   }
 
   /** A field of PgAioCtl. */
   ctl(field: keyof typeof layout.PgAioCtl.fields): number {
     return this.u32[(layout.CTL_AT + layout.PgAioCtl.fields[field].offset) >>> 2] ?? 0;
   }
-
   /** Address of a handle by its id. */
   handleAt(id: number): number {
     return this.ctl('io_handles') + id * HANDLE_STRIDE;
@@ -129,15 +192,69 @@ export class CoreInstance {
 
   /** The result of a call: itself, or the error it stands for. Delivers reports first. */
   check(rc: number): number {
-    if (this.#imports.reports.length > 0) this.#deliver();
+    // Not while a call that led here is still under way: its caller delivers.
+    if (this.#imports.reports.length > 0 && this.#imports.depth === 0) this.#deliver();
     return rc < 0 ? checked(this.exports, rc) : rc;
   }
 
   /** Refuses an address the bindings are about to write at unless it is callers' memory. */
   checkCallers(at: number, bytes: number, align: number): void {
-    const inside = at >= this.ctl('local') && at <= this.ctl('size') - bytes;
+    const inside = at >= this.#callersFrom && at <= this.#callersTo - bytes;
     if (Number.isInteger(at) && at % align === 0 && inside) return;
-    throw usageError(layout.E_BAD_ADDRESS, { io: -1, state: 0, first: at, second: bytes });
+    throw usageError(layout.E_BAD_ADDRESS, { ...NOTHING, first: at, second: bytes });
+  }
+
+  /** Refuses everything after this backend has left: its memory is somebody else's. */
+  requireOpen(): void {
+    if (this.#closed) throw usageError(layout.E_NO_BACKEND, NOTHING);
+  }
+  /** I/Os of this backend that are submitted and not reclaimed, whoever waits for them. */
+  get inFlight(): number {
+    return this.#own('in_flight_count');
+  }
+  /** Slots of dead threads that wait for an I/O to end before they are free again. */
+  get estates(): number {
+    return this.#own('estates');
+  }
+  /** Whether handle `id` is one of this backend's. */
+  isOwn(id: number): boolean {
+    const { offset } = layout.PgAioHandle.fields.owner_procno;
+    return this.i32[(this.handleAt(id) + offset) >>> 2] === this.procno;
+  }
+  /** An I/O worker's callback threw: in words, for results it set. */
+  noteThrown(callback: number, thrown: unknown): void {
+    this.#imports.thrown.set(callback, thrown);
+  }
+  /** What callback `id` of this instance threw last. */
+  thrownBy(id: number): unknown {
+    return this.#imports.thrown.get(id);
+  }
+
+  /** Whether a handle is handed out. */
+  get handedOut(): boolean {
+    return this.#own('handed_out_io') !== NONE;
+  }
+  get inBatch(): boolean {
+    return this.#own('in_batchmode') === 1;
+  }
+  #own(field: keyof typeof layout.PgAioBackend.fields): number {
+    return this.u32[(this.backend + layout.PgAioBackend.fields[field].offset) >>> 2] ?? 0;
+  }
+
+  /** One of the core's errors about handle `io`, made by the bindings. */
+  usage(number: number, io: number, state: StateName): AioUsageError {
+    return usageError(number, { ...NOTHING, io, state: STATE_NAMES.indexOf(state) });
+  }
+
+  /** Path of a file in the table of files, whichever backend opened it. */
+  #registeredPath(file: number): string | undefined {
+    if (file < 1 || file > this.ctl('max_files')) return undefined;
+    const { in_use, path_bytes, path } = layout.PgAioFile.fields;
+    const at = this.ctl('files') + (file - 1) * layout.FILE_BYTES;
+    if (this.u32[(at + in_use.offset) >>> 2] !== 1) return undefined;
+    const bytes = this.u32[(at + path_bytes.offset) >>> 2] ?? 0;
+    const from = at + path.offset;
+    return new TextDecoder().decode(this.u8.slice(from, from + bytes));
   }
 
   /** Registers the phases of host callback `id` (32 .. 63) for this instance. */
@@ -157,45 +274,86 @@ export class CoreInstance {
     this.check(this.exports.pgaio_io_process_completion(known ? this.handleAt(id) : 0, raw));
     this.onCompleted?.();
   }
-  /** Called after each completion by the device: aio.ts settles promises then. */
-  onCompleted: (() => void) | undefined;
 
   /** Value of a setting as SHOW prints it. */
   show(name: string): string {
+    if (name === 'io_provider') return this.host.provider.name;
+    if (name === 'io_workers') return this.show('io_max_workers');
     if (!isSettingName(name)) throw unknownSetting(name);
     return showSetting(name, this.exports.pgaio_get_guc(gucOf(name)), this.blockSize);
   }
 
   /** Changes a setting that may be changed after start. */
   set(name: string, value: unknown): void {
-    if (!isSettingName(name)) throw unknownSetting(name);
-    const number = parseSetting(name, value, this.blockSize);
-    if (!isLate(name)) throw lateSetting(name);
-    this.check(this.exports.pgaio_set_guc(gucOf(name), number));
+    const settings = withoutAliases({ [name]: value } as Settings);
+    for (const [one, wanted] of Object.entries(settings)) {
+      if (!isSettingName(one)) throw unknownSetting(one);
+      const number = parseSetting(one, wanted, this.blockSize);
+      if (!isLate(one)) throw lateSetting(one);
+      this.check(this.exports.pgaio_set_guc(gucOf(one), number));
+    }
+    this.check(this.exports.pgaio_wake_workers());
+    if (Object.keys(settings).some((one) => one.endsWith('_workers'))) this.#warnOfWorkers();
   }
 
-  /** Whether this backend has left. */
-  get closed(): boolean {
-    return this.#closed;
+  /** PostgreSQL's worker 0 warns of it at start and whenever either is changed. */
+  #warnOfWorkers(): void {
+    const min = this.exports.pgaio_get_guc(layout.GUC_IO_MIN_WORKERS);
+    const max = this.exports.pgaio_get_guc(layout.GUC_IO_MAX_WORKERS);
+    if (min <= max) return;
+    this.#report({
+      level: layout.WARNING,
+      severity: 'WARNING',
+      message:
+        `"io_min_workers" (${min}) should be less than or equal to ` + `"io_max_workers" (${max})`,
+      detail: `The I/O worker pool will not exceed "io_max_workers" (${max}) workers.`,
+      sqlstate: '22023',
+    });
   }
-  #closed = false;
+
+  #report(report: AioReport): void {
+    try {
+      this.host.onReport?.(report);
+    } catch (error) {
+      // The call it belongs to has succeeded; what the listener did wrong is not its caller's.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+    this.host.onEvent?.({ name: 'report', report });
+  }
+
+  /** A thread of this process has ended: its slots are cleaned up. How many it had. */
+  threadEnded(thread: number): number {
+    if (this.#closed) return 0;
+    const slots = this.check(this.exports.pgaio_thread_ended(thread));
+    if (slots > 0) this.host.onEvent?.({ name: 'thread', what: 'ended', thread });
+    this.onCompleted?.();
+    return slots;
+  }
+
+  /** `last` runs when this backend has left. */
+  onLeaving(last: () => void): void {
+    this.#leaving.push(last);
+  }
 
   /** Leaves: waits for I/O in flight, frees the slot. Afterwards every call is PGAIO_NO_BACKEND. */
   shutdown(): void {
     this.check(this.exports.pgaio_shutdown());
     this.#closed = true;
+    this.host.provider.end?.();
+    for (const last of this.#leaving) last();
+    this.host.onEvent?.({ name: 'backend', what: 'left', procno: this.procno });
   }
 
-  /** One of the core's errors about handle `io`, made by the bindings. */
-  usage(number: number, io: number, state: StateName): AioUsageError {
-    return usageError(number, { io, state: STATE_NAMES.indexOf(state), first: 0, second: 0 });
+  /** Puts a report of this instance, or of an I/O worker's, into words and hands it on. */
+  deliver(report: CoreReport, context?: string): void {
+    const words = reportWords(report, this.#context, this.procno);
+    this.#report(context === undefined ? words : { ...words, context });
   }
 
   #deliver(): void {
-    const reports = this.#imports.reports.splice(0);
-    for (const report of reports) {
-      this.host.onReport?.(reportWords(report, this.#context, this.procno));
-    }
+    for (const report of this.#imports.reports.splice(0)) this.deliver(report);
   }
 
   /** Takes the reports not yet delivered, in words: raw.ts throws the one it asked for. */
@@ -203,10 +361,12 @@ export class CoreInstance {
     const reports = this.#imports.reports.splice(0);
     return reports.map((report) => reportWords(report, this.#context, this.procno));
   }
-}
 
-const HANDLE_STRIDE = 1 << layout.HANDLE_SHIFT;
-const BACKEND_STRIDE = 1 << layout.BACKEND_SHIFT;
+  /** I/O workers hand their reports on as they come, since their calls never return. */
+  forwardReports(send: (report: CoreReport) => void): void {
+    this.#imports.onReport = send;
+  }
+}
 
 /** The result, or the error it stands for with the record the core left. */
 function checked(exports: CoreExports, rc: number): number {
@@ -227,161 +387,40 @@ function parseSettings(settings: Settings): SettingNumbers {
   for (const name of Object.keys(settings)) {
     if (!isSettingName(name)) throw unknownSetting(name);
   }
+  const values = settings as Readonly<Record<SettingName, unknown>>;
   const blockSize = parseSetting('block_size', settings.block_size ?? 8192, 8192);
-  const given = SETTING_NAMES.filter((name) => settings[name] !== undefined);
-  return new Map(given.map((name) => [name, parseSetting(name, settings[name], blockSize)]));
+  const given = SETTING_NAMES.filter((name) => values[name] !== undefined);
+  return new Map(given.map((name) => [name, parseSetting(name, values[name], blockSize)]));
 }
 
-function applySettings(exports: CoreExports, numbers: SettingNumbers): void {
+function applyEarly(exports: CoreExports, numbers: SettingNumbers): void {
   for (const [name, number] of numbers) {
     if (!isLate(name)) checked(exports, exports.pgaio_set_guc(gucOf(name), number));
   }
 }
-function applyLate(exports: CoreExports, numbers: SettingNumbers): void {
+/** Who joins a memory sets what each backend has for itself. */
+function applyLate(exports: CoreExports, numbers: SettingNumbers, joins: boolean): void {
   for (const [name, number] of numbers) {
-    if (isLate(name)) checked(exports, exports.pgaio_set_guc(gucOf(name), number));
+    if (joins ? name === 'io_combine_limit' : isLate(name))
+      checked(exports, exports.pgaio_set_guc(gucOf(name), number));
   }
 }
 
 /** Asks a throw-away instance how much memory the settings need, and makes that. */
 async function allocate(host: CoreHost, numbers: SettingNumbers): Promise<WebAssembly.Memory> {
-  const { exports } = await instantiate(host, newMemory(host, 1));
-  applySettings(exports, numbers);
+  const sizing: CoreHost = { ...host, provider: NO_PROVIDER };
+  const { exports } = await instantiate(sizing, newMemory(host, 1));
+  applyEarly(exports, numbers);
   const bytes = checked(exports, exports.AioShmemSize());
   return newMemory(host, Math.ceil(bytes / PAGE_BYTES));
 }
-
-function newMemory(host: CoreHost, pages: number): WebAssembly.Memory {
-  try {
-    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: host.shared });
-  } catch (cause) {
-    throw new AioUnavailableError({
-      code: 'PGAIO_MEMORY',
-      message: `could not allocate ${pages * PAGE_BYTES} bytes of memory`,
-      sqlstate: '53200',
-      hint: 'Lower shared_buffers, or raise the limit on virtual memory (ulimit -v).',
-      cause,
-    });
-  }
-}
-
-/** What the imports leave behind for the instance to deal with when a call has returned. */
-interface ImportState {
-  readonly reports: CoreReport[];
-  readonly callbacks: Map<number, CoreCallbacks>;
-  /** What each callback threw last. */
-  readonly thrown: Map<number, unknown>;
-  complete: ((id: number, raw: number) => void) | undefined;
-}
-interface MadeInstance {
-  readonly memory: WebAssembly.Memory;
-  readonly exports: CoreExports;
-  readonly state: ImportState;
-}
-
-async function instantiate(host: CoreHost, memory: WebAssembly.Memory): Promise<MadeInstance> {
-  const pages = memory.buffer.byteLength / PAGE_BYTES;
-  if (pages < 1 || pages > MAX_PAGES) throw new RangeError(`memory of ${pages} pages`);
-  const state: ImportState = {
-    reports: [],
-    callbacks: new Map(),
-    thrown: new Map(),
-    complete: undefined,
-  };
-  const u32 = new Uint32Array(memory.buffer);
-  const io: WasiIo = host.provider.bind(memory);
-  const instance = await WebAssembly.instantiate(host.module, {
-    env: { memory },
-    wasi_snapshot_preview1: { fd_pread: io.fd_pread, fd_pwrite: io.fd_pwrite },
-    pgaio: {
-      report: reporter(state, u32),
-      callback: callbackRunner(state),
-      submit: submitter(state, host.device, u32),
-      wait_one: waiter(host.device),
-    },
-  });
-  return { memory, exports: instance.exports as unknown as CoreExports, state };
-}
-
-function reporter(state: ImportState, u32: Uint32Array) {
-  return (
-    level: number,
-    kind: number,
-    io: number,
-    owner: number,
-    word: number,
-    result: number,
-    first: number,
-    second: number,
-    targetData: number,
-  ): void => {
-    const target = targetData === 0 ? undefined : readTargetData(u32, targetData >>> 2);
-    state.reports.push({
-      level,
-      kind,
-      io,
-      owner,
-      word: word >>> 0,
-      result,
-      first: first >>> 0,
-      second: second >>> 0,
-      target,
-    });
-  };
-}
-
-/** Runs one phase. What a callback throws never reaches the core: it would unwind its frames. */
-function callbackRunner(state: ImportState) {
-  return (phase: number, id: number, ioh: number, cbData: number, result: number): number => {
-    const callbacks = state.callbacks.get(id);
-    try {
-      switch (phase) {
-        case layout.PGAIO_CB_STAGE:
-          callbacks?.stage?.(ioh, cbData);
-          return 0;
-        case layout.PGAIO_CB_COMPLETE_SHARED:
-          callbacks?.complete_shared?.(ioh, result, cbData);
-          return 0;
-        default:
-          callbacks?.complete_local?.(ioh, result, cbData);
-          return 0;
-      }
-    } catch (thrown) {
-      if (state.thrown.size >= THROWN_KEPT) state.thrown.clear();
-      state.thrown.set(id, thrown);
-      return -1;
-    }
-  };
-}
-
-const EIO = 5;
-function submitter(state: ImportState, device: IoDevice | undefined, u32: Uint32Array) {
-  return (count: number, at: number): number => {
-    const ids = Array.from(u32.subarray(at >>> 2, (at >>> 2) + count));
-    try {
-      if (device === undefined) throw new AioUsageError(NO_DEVICE);
-      device.submit(ids);
-      return 0;
-    } catch (thrown) {
-      state.thrown.set(0, thrown);
-      return -EIO;
-    }
-  };
-}
-const NO_DEVICE = {
-  code: 'PGAIO_NO_DEVICE',
-  message: 'io_method "host" needs a device',
-  hint: 'Give one as the option `device`.',
-} as const;
-
-function waiter(device: IoDevice | undefined) {
-  return (id: number): number => {
-    if (device?.waitOne === undefined) return -1;
-    try {
-      device.waitOne(id);
-      return 0;
-    } catch {
-      return -1;
-    }
-  };
-}
+/** An instance that is only asked for a size does no I/O. */
+const REFUSES = (): number => 0;
+const NO_PROVIDER = {
+  name: 'none',
+  sharedDescriptors: true,
+  bind: () => ({ fd_pread: REFUSES, fd_pwrite: REFUSES, fd_sync: REFUSES, fd_datasync: REFUSES }),
+  open: REFUSES,
+  size: REFUSES,
+  close: () => undefined,
+};

@@ -86,6 +86,7 @@ export const USAGE: Readonly<Record<number, readonly [`PGAIO_${string}`, string]
   [-4138]: ['PGAIO_SUBMIT_COUNT', 'the method took {first} of {second} staged IOs'],
   [-4139]: ['PGAIO_CRITICAL', 'not allowed inside a completion callback'],
   [-4140]: ['PGAIO_CANNOT_WAIT', 'nobody can complete IO {io} while its waiter blocks'],
+  [-4141]: ['PGAIO_NOT_ARMED', 'nothing of this instance is armed to wait for IO {io}'],
   [-4160]: ['PGAIO_NO_BACKEND', 'pgaio_init_backend() has not been called'],
   [-4161]: ['PGAIO_BACKEND_TWICE', 'this instance is backend {first} already'],
   [-4162]: ['PGAIO_BAD_HANDLE', 'not an IO handle: {first}'],
@@ -113,6 +114,13 @@ export const USAGE: Readonly<Record<number, readonly [`PGAIO_${string}`, string]
     'raw result {first} is neither a length up to {second} nor a negative errno',
   ],
   [-4180]: ['PGAIO_BAD_LEVEL', 'unknown error level: {first}'],
+  [-4181]: ['PGAIO_BAD_FILE', 'not the number of an open file: {first}'],
+  [-4182]: [
+    'PGAIO_FILES_FULL',
+    'no room for another file, or for so long a path: {first}, {second}',
+  ],
+  [-4183]: ['PGAIO_BAD_WORKER', 'not the number of an I/O worker: {first}'],
+  [-4185]: ['PGAIO_CALLBACK_MISSING', 'callback {first} is not loaded in this thread'],
   [-4192]: ['PGAIO_BAD_SETTING', 'setting {first} cannot be {second}'],
   [-4193]: ['PGAIO_SETTING_LATE', 'setting {first} cannot be changed after start'],
   [-4194]: ['PGAIO_MEMORY_SIZE', 'shared memory has {first} bytes and needs {second}'],
@@ -125,12 +133,14 @@ export const USAGE: Readonly<Record<number, readonly [`PGAIO_${string}`, string]
     'PGAIO_MEMORY_LIMIT',
     'settings need {first} bytes of shared memory, the most is 4294901760',
   ],
+  [-4198]: ['PGAIO_INIT_TWICE', 'this instance has its shared memory already'],
 };
 
 /** SQLSTATEs other than XX000 (internal error), by code. */
 const SQLSTATES: Readonly<Record<string, string>> = {
   PGAIO_NO_SLOT: '53000',
   PGAIO_RESOWNER_FULL: '53000',
+  PGAIO_FILES_FULL: '53000',
   PGAIO_MEMORY_LIMIT: '53200',
   PGAIO_BAD_SETTING: '22023',
   PGAIO_SETTING_LATE: '55P02',
@@ -230,10 +240,13 @@ export class AioCallbackError extends AioError {
   readonly callback: number;
 
   constructor(callback: number, cause: unknown) {
-    const message = cause instanceof Error ? cause.message : String(cause ?? 'unknown error');
+    const why = cause instanceof Error ? cause.message : String(cause);
     super({
       code: 'PGAIO_CALLBACK_THREW',
-      message: `callback ${callback} threw: ${message}`,
+      message:
+        cause === undefined
+          ? `callback ${callback} threw, or is not loaded, where the IO completed`
+          : `callback ${callback} threw: ${why}`,
       sqlstate: 'XX000',
       cause,
     });
@@ -242,7 +255,14 @@ export class AioCallbackError extends AioError {
 }
 
 /** A setting that PostgreSQL, too, would refuse. */
-export class AioSettingError extends AioError {}
+export class AioSettingError extends AioError {
+  /** The same about a setting that has another name to its user. */
+  renamed(from: string, to: string): AioSettingError {
+    const { code, sqlstate, detail, hint } = this;
+    const message = this.message.replace(`"${from}"`, `"${to}"`);
+    return new AioSettingError({ code, message, sqlstate, detail, hint });
+  }
+}
 
 /** Something this machine, process or file cannot do. */
 export class AioUnavailableError extends AioError {}

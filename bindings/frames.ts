@@ -10,6 +10,24 @@ export interface IoBuffer {
   readonly frames: PageFrames;
 }
 
+const GIVEN_BACK = 'these page frames have been given back';
+
+/** Some of a run of frames; gone with them. */
+class FrameSlice implements IoBuffer {
+  readonly frames: PageFrames;
+  readonly byteLength: number;
+  readonly #offset: number;
+
+  constructor(frames: PageFrames, from: number, to: number) {
+    this.frames = frames;
+    this.byteLength = (to - from) * frames.blockSize;
+    this.#offset = from * frames.blockSize;
+  }
+  get address(): number {
+    return this.frames.address + this.#offset;
+  }
+}
+
 /**
  * A run of neighbouring page frames, `blockSize` bytes each, 4 KiB aligned. Disposing gives them
  * back, at once or when the last I/O on them has ended. Views are over shared memory: copy what is
@@ -32,7 +50,7 @@ export class PageFrames implements IoBuffer, Disposable {
   }
 
   get address(): number {
-    if (this.#disposed) throw new ReferenceError('these page frames have been given back');
+    if (this.#disposed) throw new ReferenceError(GIVEN_BACK);
     return this.#address;
   }
   get byteLength(): number {
@@ -58,11 +76,8 @@ export class PageFrames implements IoBuffer, Disposable {
     if (!whole || from < 0 || to > this.count || from >= to) {
       throw new RangeError(`frames ${from} to ${to} of ${this.count}`);
     }
-    return {
-      address: this.address + from * this.blockSize,
-      byteLength: (to - from) * this.blockSize,
-      frames: this,
-    };
+    if (this.#disposed) throw new ReferenceError(GIVEN_BACK);
+    return new FrameSlice(this, from, to);
   }
 
   /** An I/O begins to use the frames; `unuse` when it has ended. */

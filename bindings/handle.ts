@@ -1,13 +1,13 @@
 /** Handles: what an I/O is, said step by step before it is started. */
-import type { Completions, PendingIo } from './completions.ts';
-import type { CoreInstance } from './core.ts';
+import { type Completions, PendingIo } from './completions.ts';
 import type { AioFile } from './file.ts';
 import type { IoBuffer } from './frames.ts';
 import * as layout from './layout.ts';
 import { memberOf, STATE_NAMES, type StateName } from './names.ts';
+import { u32 } from './numbers.ts';
 import type { ResourceOwner } from './owner.ts';
 import { FORK_NAMES, type ForkName, type RelFileLocator } from './target.ts';
-import { WaitRef } from './wait-ref.ts';
+import { WaitRef, type WaitRefContext } from './wait-ref.ts';
 
 /** Blocks of a relation fork. */
 export interface SmgrTarget {
@@ -38,16 +38,14 @@ const FLAGS: Readonly<Record<IoFlag, number>> = {
 };
 
 /** What handles share: the places in this backend's memory that arguments travel in. */
-export interface HandleContext {
-  readonly core: CoreInstance;
+export interface HandleContext extends WaitRefContext {
   readonly completions: Completions;
-  readonly wrefAt: number;
   readonly dataAt: number;
 }
 
 /**
  * A handle taken by `aio.acquire()`, of which a backend has one at a time. It is used up by
- * `startReadv` or `startWritev`; disposing one that was not started gives it back. After either,
+ * one of the `start` methods; disposing one that was not started gives it back. After either,
  * its methods throw PGAIO_NOT_HANDED_OUT.
  */
 export class IoHandle implements Disposable {
@@ -60,6 +58,7 @@ export class IoHandle implements Disposable {
   #verdicts = false;
   #blocks = 0;
   #spent = false;
+  #into: PendingIo | undefined;
 
   /** Use `aio.acquire()`. */
   constructor(context: HandleContext, at: number, slot: number, owner: ResourceOwner | undefined) {
@@ -71,6 +70,7 @@ export class IoHandle implements Disposable {
     const index = core.check(core.exports.pgaio_io_get_id(at));
     const generation = core.u64[(at + layout.PgAioHandle.fields.generation.offset) >>> 3] ?? 0n;
     this.#token = { index, generation };
+    context.completions.hold(slot, owner);
   }
 
   get id(): number {
@@ -92,7 +92,14 @@ export class IoHandle implements Disposable {
     const at = this.#live();
     if ('file' in target) {
       const { block = 0, blocks = 0 } = target;
-      core.check(exports.pgaio_io_set_target_file(at, target.file.number, block, blocks));
+      core.check(
+        exports.pgaio_io_set_target_file(
+          at,
+          target.file.number,
+          u32('block', block),
+          u32('blocks', blocks),
+        ),
+      );
       this.#blocks = blocks;
       return this;
     }
@@ -101,7 +108,16 @@ export class IoHandle implements Disposable {
     const flags = (target.isTemp === true ? 1 : 0) | (target.skipFsync === true ? 2 : 0);
     const { block, blocks } = target;
     core.check(
-      exports.pgaio_io_set_target_smgr(at, spcOid, dbOid, relNumber, fork, block, blocks, flags),
+      exports.pgaio_io_set_target_smgr(
+        at,
+        u32('spcOid', spcOid),
+        u32('dbOid', dbOid),
+        u32('relNumber', relNumber),
+        u32('fork', fork),
+        u32('block', block),
+        u32('blocks', blocks),
+        flags,
+      ),
     );
     this.#blocks = blocks;
     return this;
@@ -110,7 +126,8 @@ export class IoHandle implements Disposable {
   /** Adds a callback by id, with a byte for it; the last one added runs first. At most 4. */
   register(id: number, data = 0): this {
     const { core } = this.#context;
-    core.check(core.exports.pgaio_io_register_callbacks(this.#live(), id, data));
+    const at = this.#live();
+    core.check(core.exports.pgaio_io_register_callbacks(at, u32('id', id), u32('data', data)));
     if (id === layout.PGAIO_HCB_PAGE_READV) this.#verdicts = true;
     return this;
   }
@@ -135,8 +152,13 @@ export class IoHandle implements Disposable {
 
   /** A reference to this I/O, to keep or to send elsewhere. */
   waitRef(): WaitRef {
-    const { core, wrefAt, completions } = this.#context;
-    return new WaitRef(core, wrefAt, this.#token, () => completions.poll());
+    return new WaitRef(this.#context, this.#token);
+  }
+
+  /** For the engine: whoever waited for this handle has `io` in hand already. */
+  answerTo(io: PendingIo): this {
+    this.#into = io;
+    return this;
   }
 
   /** Starts reading from `offset` (bytes) of `file` into the buffers, in order. */
@@ -149,27 +171,56 @@ export class IoHandle implements Disposable {
     return this.#start(this.#context.core.exports.pgaio_io_start_writev, file, buffers, offset);
   }
 
+  /** Starts bringing data and metadata of `file` to the device. */
+  startFsync(file: AioFile): PendingIo {
+    const { exports } = this.#context.core;
+    return this.#launch(file, [], (at) => exports.pgaio_io_start_fsync(at, file.fd));
+  }
+  /** Starts bringing the data of `file` to the device. */
+  startFdatasync(file: AioFile): PendingIo {
+    const { exports } = this.#context.core;
+    return this.#launch(file, [], (at) => exports.pgaio_io_start_fdatasync(at, file.fd));
+  }
+  /** Starts writing `bytes` from `offset` of `file` back to the device; maybe more, never less. */
+  startFlushRange(file: AioFile, offset: number, bytes: number): PendingIo {
+    const { exports } = this.#context.core;
+    return this.#launch(file, [], (at) =>
+      exports.pgaio_io_start_flush_range(at, file.fd, offset, bytes),
+    );
+  }
+
   #start(
     call: (ioh: number, fd: number, iovcnt: number, offset: number) => number,
     file: AioFile,
     given: IoBuffer | readonly IoBuffer[],
     offset: number,
   ): PendingIo {
+    const buffers = 'address' in given ? [given] : given;
+    return this.#launch(file, buffers, (at) => {
+      this.#fillIovecs(at, buffers);
+      return call(at, file.fd, buffers.length, offset);
+    });
+  }
+
+  #launch(file: AioFile, buffers: readonly IoBuffer[], call: (at: number) => number): PendingIo {
     const { core, completions } = this.#context;
     const at = this.#live();
-    const buffers = 'address' in given ? [given] : given;
-    this.#fillIovecs(at, buffers);
-    const { fd } = file;
-    core.check(call(at, fd, buffers.length, offset));
+    file.requireOpen();
+    if (file.reopenable) core.check(core.exports.pgaio_io_set_file(at, file.number));
+    core.check(call(at));
     this.#spent = true;
-    return completions.add({
+    completions.letGo(this.#slot);
+    const io = this.#into ?? new PendingIo(completions);
+    completions.add(io, {
       slot: this.#slot,
       handle: at,
       owner: this.#owner,
       buffers,
+      file: file.number,
       ref: this.waitRef(),
       verdicts: this.#verdicts ? this.#blocks : 0,
     });
+    return io;
   }
 
   #fillIovecs(at: number, buffers: readonly IoBuffer[]): void {
@@ -187,6 +238,7 @@ export class IoHandle implements Disposable {
     const { core, completions } = this.#context;
     core.check(core.exports.pgaio_io_release(this.#live()));
     this.#spent = true;
+    completions.letGo(this.#slot);
     completions.giveSlot(this.#slot);
     completions.poll();
   }

@@ -4,10 +4,12 @@
  */
 import type { AioReport } from './report.ts';
 
-/** The two functions of WASI preview 1 that the core calls. Each returns a WASI errno or 0. */
+/** The functions of WASI preview 1 that the core calls. Each returns a WASI errno or 0. */
 export interface WasiIo {
   fd_pread(fd: number, iovs: number, iovsLen: number, offset: bigint, nread: number): number;
   fd_pwrite(fd: number, iovs: number, iovsLen: number, offset: bigint, nwritten: number): number;
+  fd_sync(fd: number): number;
+  fd_datasync(fd: number): number;
 }
 
 export interface OpenFlags {
@@ -30,6 +32,10 @@ export interface Scratch {
 export interface IoProvider {
   /** `wasi`, `direct` and so on; shown by `show('io_provider')`. */
   readonly name: string;
+  /** Whether a descriptor means the same in every thread. If not, I/O workers open files anew. */
+  readonly sharedDescriptors: boolean;
+  /** How another thread makes the same provider; without it I/O workers cannot be used. */
+  readonly spec?: ProviderSpec | undefined;
   /** Called once per instance, before any I/O, with the memory that iovecs point into. */
   bind(memory: WebAssembly.Memory): WasiIo;
   /** Opens a file: its descriptor, as the functions of `bind` take it. */
@@ -37,7 +43,16 @@ export interface IoProvider {
   /** Bytes of an open file. */
   size(fd: number, scratch: Scratch): number;
   close(fd: number): void;
+  /** The instance it was bound for has left. */
+  end?(): void;
 }
+
+/** A provider as data that can be sent to other threads. */
+export type ProviderSpec =
+  | { readonly name: 'direct' }
+  | { readonly name: 'wasi'; readonly root: string }
+  /** A module that exports `createProvider(options): IoProvider`. */
+  | { readonly name: 'module'; readonly url: string; readonly options?: unknown };
 
 /**
  * Method HOST: a device of the embedder's. It is told ids of submitted handles and answers each,
@@ -60,4 +75,19 @@ export interface CoreHost {
   /** Receives each report, after the call that caused it. Must not throw. */
   readonly onReport?: ((report: AioReport) => void) | undefined;
   readonly tablespaceVersionDirectory?: string | undefined;
+  /** Number of this thread among those that may join the memory. */
+  readonly thread: number;
+  /** Whether descriptors opened here are closed when this thread ends. */
+  readonly descriptorsEndWithThread?: boolean | undefined;
+  /** Keeps the process alive from `hold` to `release`: while I/O is in flight. */
+  readonly keepAlive?: { hold(): void; release(): void } | undefined;
+  /** Something happened that a monitor may want to know of. Must not throw. */
+  readonly onEvent?: ((event: AioEvent) => void) | undefined;
 }
+
+/** What `CoreHost.onEvent` is told; Node publishes it on node:diagnostics_channel. */
+export type AioEvent =
+  | { readonly name: 'backend'; readonly what: 'joined' | 'left'; readonly procno: number }
+  | { readonly name: 'worker'; readonly what: 'started' | 'ended'; readonly id: number }
+  | { readonly name: 'thread'; readonly what: 'ended'; readonly thread: number }
+  | { readonly name: 'report'; readonly report: AioReport };

@@ -3,7 +3,7 @@ export type { AcquireOptions, AioSettings } from './aio.ts';
 export { AioEngine } from './aio.ts';
 export type { AioCallback, CallbackIo, CallbackResult } from './callbacks.ts';
 export type { IoResult, PendingIo } from './completions.ts';
-export { AioAbandonedError } from './completions.ts';
+export { AioAbandonedError, AioAbortError } from './completions.ts';
 export {
   AioCallbackError,
   AioError,
@@ -16,8 +16,16 @@ export {
 export type { AioFile } from './file.ts';
 export type { IoBuffer, PageFrames } from './frames.ts';
 export type { FileTarget, IoFlag, IoHandle, SmgrTarget } from './handle.ts';
-export type { IoDevice, IoProvider, OpenFlags, Scratch, WasiIo } from './host.ts';
-export type { BackendStats, PgAiosRow, TraceEntry } from './inspect.ts';
+export type {
+  AioEvent,
+  IoDevice,
+  IoProvider,
+  OpenFlags,
+  ProviderSpec,
+  Scratch,
+  WasiIo,
+} from './host.ts';
+export type { BackendStats, PgAiosRow, TargetStats, TraceEntry } from './inspect.ts';
 export type { StateName, StatusName } from './names.ts';
 export type { ResourceOwner } from './owner.ts';
 export type { AioReport } from './report.ts';

@@ -87,13 +87,20 @@ const UNDEFINED_YET = {
   f_buffered: null,
 } as const;
 
-/** Counters of one backend since its slot was laid out. */
-export interface BackendStats {
+/** Counters of one kind of target, as pg_stat_io has them: counted when an I/O is started. */
+export interface TargetStats {
   readonly reads: bigint;
   readonly readBytes: bigint;
   readonly writes: bigint;
   readonly writeBytes: bigint;
-  /** I/Os executed inside start. */
+  /** fsync, fdatasync and flush_range. */
+  readonly fsyncs: bigint;
+}
+/** Counters of one backend since its slot was laid out. */
+export interface BackendStats {
+  readonly relation: TargetStats;
+  readonly file: TargetStats;
+  /** I/Os executed by the issuer inside start or submit. */
   readonly synchronous: bigint;
   readonly submissions: bigint;
   readonly errors: bigint;
@@ -106,11 +113,16 @@ export function readStats(core: CoreInstance): BackendStats {
   const fields = layout.PgAioBackend.fields;
   const count = (field: keyof typeof fields): bigint =>
     core.u64[(core.backend + fields[field].offset) >>> 3] ?? 0n;
+  const target = (kind: 'smgr' | 'file'): TargetStats => ({
+    reads: count(`${kind}_reads`),
+    readBytes: count(`${kind}_read_bytes`),
+    writes: count(`${kind}_writes`),
+    writeBytes: count(`${kind}_write_bytes`),
+    fsyncs: count(`${kind}_fsyncs`),
+  });
   return {
-    reads: count('reads'),
-    readBytes: count('read_bytes'),
-    writes: count('writes'),
-    writeBytes: count('write_bytes'),
+    relation: target('smgr'),
+    file: target('file'),
     synchronous: count('synchronous'),
     submissions: count('submissions'),
     errors: count('errors'),

@@ -15,7 +15,14 @@ export const STATE_NAMES = [
 ] as const;
 export type StateName = (typeof STATE_NAMES)[number];
 
-export const OP_NAMES = ['invalid', 'readv', 'writev'] as const;
+export const OP_NAMES = [
+  'invalid',
+  'readv',
+  'writev',
+  'fsync',
+  'fdatasync',
+  'flush_range',
+] as const;
 export type OpName = (typeof OP_NAMES)[number];
 
 export const TARGET_NAMES = ['invalid', 'smgr', 'file'] as const;

@@ -26,6 +26,7 @@ export class ResourceOwner implements Disposable {
   }
 
   get address(): number {
+    if (this.#ended) throw new ReferenceError('this resource owner has ended');
     return this.#at;
   }
 
@@ -40,9 +41,8 @@ export class ResourceOwner implements Disposable {
   }
 
   #end(isCommit: boolean): void {
-    if (this.#ended) throw new ReferenceError('this resource owner has ended');
     const { exports } = this.#core;
-    this.#core.check(exports.ResourceOwnerRelease(this.#at, isCommit ? 1 : 0));
+    this.#core.check(exports.ResourceOwnerRelease(this.address, isCommit ? 1 : 0));
     this.#finish();
   }
 

@@ -9,12 +9,13 @@
  * `pgaio_frames_alloc` gives page frames.
  */
 
-import { type CoreCallbacks, CoreInstance } from './core.ts';
+import type { CoreInstance } from './core.ts';
 import type { CoreExports } from './core-exports.ts';
 import { AioUnavailableError } from './errors.ts';
-import type { CoreHost } from './host.ts';
+import type { CoreCallbacks } from './instance.ts';
 import * as layout from './layout.ts';
 import { nameOf, OP_NAMES, STATE_NAMES, TARGET_NAMES } from './names.ts';
+import { badNumber } from './numbers.ts';
 import type { Settings } from './settings.ts';
 import { describeTarget, readTargetData } from './target.ts';
 
@@ -41,6 +42,12 @@ type Plain = Omit<
   | 'pgaio_wref_check_done'
   | 'pgaio_have_staged'
   | 'pgaio_io_has_target'
+  | 'pgaio_wref_wait_timed'
+  | 'pgaio_set_thread'
+  | 'pgaio_init_worker'
+  | 'pgaio_worker_main'
+  | 'pgaio_shutdown'
+  | 'pgaio_init_backend'
 >;
 
 /** A backend of the engine, attached. `shutdown` with pgaio_shutdown. */
@@ -73,6 +80,12 @@ export interface RawCore extends Plain {
   /** Whether the I/O is over; if so, and it is this backend's, it is reclaimed. */
   pgaio_wref_check_done(iow: Address): boolean;
   pgaio_have_staged(): boolean;
+  /** Waits about `ms` milliseconds at the most; whether the I/O is over. */
+  pgaio_wref_wait_timed(iow: Address, ms: number): boolean;
+  /** What attach has done: a second time is PGAIO_BACKEND_TWICE. */
+  pgaio_init_backend(): number;
+  /** Leaves: waits for I/O in flight, gives back what is held, frees the slot. */
+  pgaio_shutdown(): void;
   AtEOXact_Aio(isCommit: boolean): void;
   ResourceOwnerRelease(owner: Address, isCommit: boolean): void;
   /** Throws at ERROR and above, reports below. `result`: of a PgAioResult or PgAioReturn. */
@@ -87,18 +100,13 @@ export interface RawOptions extends Settings {
 
 const ALIGN = 8;
 
-/** Attaches a backend to a host's core. Hosts wrap this as `attach(options)`. */
-export async function attachRaw(host: CoreHost, options: RawOptions): Promise<RawCore> {
-  const { memory, ...settings } = options;
-  return rawOver(await CoreInstance.create(host, settings, memory));
-}
-
 /** The raw face of an instance. */
 export function rawOver(core: CoreInstance): RawCore {
+  const calls = plain(core);
   return {
-    ...plain(core),
+    ...calls,
     ...allocator(core),
-    ...changed(core),
+    ...changed(core, calls),
     memory: core.memory,
     procno: core.procno,
     show: (name) => core.show(name),
@@ -107,35 +115,62 @@ export function rawOver(core: CoreInstance): RawCore {
 }
 
 type Call = (...args: number[]) => number;
+type Kind = 'u32' | 'i32' | 'f64';
 
 /** Wraps each export so that error numbers are thrown and reports delivered. */
-function plain(core: CoreInstance): Plain {
-  const calls = Object.entries(core.exports).filter(([, call]) => typeof call === 'function');
-  const wrapped = calls.map(([name, call]) => [name, wrap(core, call as Call)]);
-  return Object.fromEntries(wrapped) as Plain;
+function plain(core: CoreInstance): CoreExports {
+  const calls = Object.entries(layout.EXPORTS).map(([name, { parameters }]) => {
+    const call = core.exports[name as keyof CoreExports] as Call;
+    return [name, wrap(core, call, parameters)];
+  });
+  return Object.fromEntries(calls) as unknown as CoreExports;
 }
 
-/** By arity: a rest parameter costs an array for each call of a hot function. */
-function wrap(core: CoreInstance, call: Call): Call {
-  switch (call.length) {
+/**
+ * WebAssembly cuts a number to 32 bits, so that 2^32 more than an address would be that address.
+ * Such numbers are refused; a negative one is what C makes of it.
+ */
+function fit(kind: Kind | undefined, value: number): number {
+  return kind === 'f64' ? value : fit32(value);
+}
+function fit32(value: number): number {
+  if ((value | 0) === value || value >>> 0 === value) return value;
+  throw badNumber('argument', value);
+}
+
+/**
+ * By arity, since a rest parameter costs an array for each call of a hot function; and for those
+ * that take nothing but whole numbers without asking for each what it is.
+ */
+function wrap(core: CoreInstance, call: Call, kinds: readonly Kind[]): Call {
+  const [, , , last] = kinds;
+  const fraction = kinds.indexOf('f64');
+  if (fraction !== -1 && fraction !== 3) return wrapAny(core, call, kinds);
+  switch (kinds.length) {
     case 0:
       return () => core.check(call());
     case 1:
-      return (a) => core.check(call(a as number));
+      return (a) => core.check(call(fit32(a as number)));
     case 2:
-      return (a, b) => core.check(call(a as number, b as number));
+      return (a, b) => core.check(call(fit32(a as number), fit32(b as number)));
     case 3:
-      return (a, b, c) => core.check(call(a as number, b as number, c as number));
+      return (a, b, c) =>
+        core.check(call(fit32(a as number), fit32(b as number), fit32(c as number)));
     case 4:
-      return (a, b, c, d) => core.check(call(a as number, b as number, c as number, d as number));
+      if (last !== 'f64') return wrapAny(core, call, kinds);
+      return (a, b, c, d) =>
+        core.check(call(fit32(a as number), fit32(b as number), fit32(c as number), d as number));
     default:
-      return (...args) => core.check(call(...args));
+      return wrapAny(core, call, kinds);
   }
+}
+function wrapAny(core: CoreInstance, call: Call, kinds: readonly Kind[]): Call {
+  return (...args) => core.check(call(...args.map((arg, i) => fit(kinds[i], arg))));
 }
 
 function allocator(core: CoreInstance): Pick<RawCore, 'alloc' | 'reset'> {
-  const start = core.check(core.exports.pgaio_local_memory());
-  const end = start + core.exports.pgaio_get_guc(layout.GUC_LOCAL_MEMORY);
+  const { at: start, bytes: whole } = core.local;
+  const end = start + whole;
   let next = start;
   return {
     alloc(bytes) {
@@ -164,48 +199,55 @@ function allocator(core: CoreInstance): Pick<RawCore, 'alloc' | 'reset'> {
   };
 }
 
-/** Functions whose C signature differs from the core's export. */
+/** Functions whose C signature differs from the core's export; `calls` are the checked exports. */
 function changed(
   core: CoreInstance,
+  calls: CoreExports,
 ): Omit<RawCore, keyof Plain | 'alloc' | 'reset' | 'memory' | 'procno' | 'show' | 'set'> {
-  const { exports } = core;
+  const iovecs = calls.pgaio_io_get_iovec_max();
   const target = (ioh: Address) =>
-    readTargetData(core.u32, core.check(exports.pgaio_io_get_target_data(ioh)) >>> 2);
+    readTargetData(core.u32, calls.pgaio_io_get_target_data(ioh) >>> 2);
   return {
     pgaio_io_get_iovec(ioh, iov) {
       core.checkCallers(iov, 4, 4);
-      core.u32[iov >>> 2] = core.check(exports.pgaio_io_get_iovec(ioh));
-      return core.check(exports.pgaio_io_get_iovec_max());
+      core.u32[iov >>> 2] = calls.pgaio_io_get_iovec(ioh);
+      return iovecs;
     },
     pgaio_io_get_handle_data(ioh, len) {
-      const at = core.check(exports.pgaio_io_get_handle_data(ioh));
+      const at = calls.pgaio_io_get_handle_data(ioh);
       if (len === 0) return at;
       core.checkCallers(len, 1, 1);
-      core.u8[len] = core.check(exports.pgaio_io_get_handle_data_len(ioh));
+      core.u8[len] = calls.pgaio_io_get_handle_data_len(ioh);
       return at;
     },
     pgaio_register_host_callback: (id, callbacks) => core.registerCallback(id, callbacks),
-    pgaio_io_get_state_name: (ioh) =>
-      nameOf(STATE_NAMES, core.check(exports.pgaio_io_get_state(ioh))),
-    pgaio_io_get_op_name: (ioh) => nameOf(OP_NAMES, core.check(exports.pgaio_io_get_op(ioh))),
-    pgaio_io_get_target_name: (ioh) =>
-      nameOf(TARGET_NAMES, core.check(exports.pgaio_io_get_target(ioh))),
+    pgaio_io_get_state_name: (ioh) => nameOf(STATE_NAMES, calls.pgaio_io_get_state(ioh)),
+    pgaio_io_get_op_name: (ioh) => nameOf(OP_NAMES, calls.pgaio_io_get_op(ioh)),
+    pgaio_io_get_target_name: (ioh) => nameOf(TARGET_NAMES, calls.pgaio_io_get_target(ioh)),
     pgaio_io_get_target_description: (ioh) =>
-      describeTarget(target(ioh), core.words, core.check(exports.pgaio_io_get_owner(ioh))),
-    pgaio_io_has_target: (ioh) => core.check(exports.pgaio_io_has_target(ioh)) === 1,
-    pgaio_wref_valid: (iow) => core.check(exports.pgaio_wref_valid(iow)) === 1,
-    pgaio_wref_is_done: (iow) => core.check(exports.pgaio_wref_is_done(iow)) === 1,
-    pgaio_wref_check_done: (iow) => core.check(exports.pgaio_wref_check_done(iow)) === 1,
-    pgaio_have_staged: () => core.check(exports.pgaio_have_staged()) > 0,
-    AtEOXact_Aio: (isCommit) => void core.check(exports.AtEOXact_Aio(isCommit ? 1 : 0)),
+      describeTarget(target(ioh), core.words, calls.pgaio_io_get_owner(ioh)),
+    pgaio_io_has_target: (ioh) => calls.pgaio_io_has_target(ioh) === 1,
+    pgaio_wref_valid: (iow) => calls.pgaio_wref_valid(iow) === 1,
+    pgaio_wref_is_done: (iow) => calls.pgaio_wref_is_done(iow) === 1,
+    pgaio_wref_check_done: (iow) => calls.pgaio_wref_check_done(iow) === 1,
+    pgaio_wref_wait_timed: (iow, ms) => calls.pgaio_wref_wait_timed(iow, ms) === 1,
+    pgaio_init_backend: () => calls.pgaio_init_backend(0),
+    pgaio_shutdown: () => core.shutdown(),
+    pgaio_have_staged: () => calls.pgaio_have_staged() > 0,
+    AtEOXact_Aio: (isCommit) => void calls.AtEOXact_Aio(isCommit ? 1 : 0),
     ResourceOwnerRelease: (owner, isCommit) =>
-      void core.check(exports.ResourceOwnerRelease(owner, isCommit ? 1 : 0)),
+      void calls.ResourceOwnerRelease(owner, isCommit ? 1 : 0),
     pgaio_result_report(result, targetData, elevel) {
       if (elevel < layout.ERROR_LEVEL) {
-        core.check(exports.pgaio_result_report(result, targetData, elevel));
+        calls.pgaio_result_report(result, targetData, elevel);
         return;
       }
-      const rc = exports.pgaio_result_report(result, targetData, elevel);
+      const { exports } = core;
+      const rc = exports.pgaio_result_report(
+        fit('u32', result),
+        fit('u32', targetData),
+        fit('i32', elevel),
+      );
       const [report] = rc < 0 ? [] : core.takeReports();
       core.check(rc);
       if (report?.error !== undefined) throw report.error;

@@ -34,6 +34,8 @@ export interface AioReport {
   readonly sqlstate: string;
   /** Handle concerned, where there is one. */
   readonly io?: number | undefined;
+  /** Who says so, when it is not the issuer: PostgreSQL's CONTEXT line. */
+  readonly context?: string | undefined;
   /** The same as an error to throw, for reports about a result. */
   readonly error?: AioError | undefined;
 }
@@ -139,6 +141,7 @@ function blocksError(
       sqlstate: sqlstateOfErrno(errno),
       errno,
       path,
+      cause: errno === EIO ? context.deviceError() : undefined,
     });
   }
   const done = result.result * context.blockSize;
@@ -153,6 +156,15 @@ function blocksError(
   });
 }
 
+const EIO = 5;
+const FILE_VERBS: Readonly<Record<number, string>> = {
+  [layout.PGAIO_OP_WRITEV]: 'write',
+  [layout.PGAIO_OP_FSYNC]: 'fsync',
+  [layout.PGAIO_OP_FDATASYNC]: 'fdatasync',
+  [layout.PGAIO_OP_FLUSH_RANGE]: 'flush',
+};
+const FILE_ERRNO_MASK = (1 << layout.FILE_OP_SHIFT) - 1;
+
 /** Start left length and operation in the target data of a FILE target. */
 function fileError(
   result: PgAioResult,
@@ -162,9 +174,10 @@ function fileError(
 ): AioIoError {
   const path = targetPath(target, context, owner);
   const isFile = target.target === layout.PGAIO_TID_FILE;
-  const writes = isFile && target.locator.relNumber === layout.PGAIO_OP_WRITEV;
-  const what = `could not ${writes ? 'write' : 'read'} file "${path}"`;
-  const errno = result.errorData;
+  const moved = isFile ? target.locator.relNumber : layout.PGAIO_OP_READV;
+  const op = result.errorData >>> layout.FILE_OP_SHIFT || moved;
+  const what = `could not ${FILE_VERBS[op] ?? 'read'} file "${path}"`;
+  const errno = result.errorData & FILE_ERRNO_MASK;
   if (errno !== 0) {
     const message = `${what}: ${strerror(errno)}`;
     return new AioIoError({
@@ -173,10 +186,12 @@ function fileError(
       sqlstate: sqlstateOfErrno(errno),
       errno,
       path,
+      cause: errno === EIO ? context.deviceError() : undefined,
     });
   }
   const asked = isFile ? ` of ${target.locator.dbOid}` : '';
-  const message = `${what}: ${writes ? 'wrote' : 'read'} only ${result.result}${asked} bytes`;
+  const past = op === layout.PGAIO_OP_WRITEV ? 'wrote' : 'read';
+  const message = `${what}: ${past} only ${result.result}${asked} bytes`;
   return new AioIoError({ code: 'PGAIO_SHORT', message, sqlstate: 'XX001', errno: 0, path });
 }
 
@@ -188,7 +203,7 @@ function pageError(
 ): AioPageError {
   const path = targetPath(target, context, owner);
   const firstBlock = target.blockNum;
-  const lastBlock = target.blockNum + target.nblocks - 1;
+  const lastBlock = Math.max(target.blockNum, target.blockNum + target.nblocks - 1);
   const place = { path, firstBlock, lastBlock };
   const words = pageWords(result, place);
   const code = result.status === 'ERROR' ? 'PGAIO_PAGE' : 'PGAIO_PAGE_WARNING';
@@ -208,9 +223,9 @@ function pageWords(
   if (result.status !== 'ERROR' && faults.zeroed && faults.ignored) {
     const pages = faults.count;
     const more = pages + faults.checkfails - 1;
+    const ignoring = `ignoring ${faults.checkfails} checksum failure(s)`;
     return {
-      message:
-        `zeroing ${pages} page(s) and ignoring ${faults.checkfails} checksum failure(s) ` + among,
+      message: `zeroing ${pages} page(s) and ${ignoring} ${among}`,
       ...(pages > 1 ? { detail: `Block ${block} held the first zeroed page.` } : {}),
       hint:
         `See server log for details about the other ${more} ` +
@@ -252,7 +267,12 @@ function hostError(
     return new AioCallbackError(result.id, context.thrownBy(result.id));
   }
   const path = targetPath(target, context, owner);
-  const words = context.hostReport(result.id, result.errorData, result.result);
+  let words: string | undefined;
+  try {
+    words = context.hostReport(result.id, result.errorData, result.result);
+  } catch (thrown) {
+    return new AioCallbackError(result.id, thrown);
+  }
   const message = words ?? `callback ${result.id} reports ${result.errorData} for file "${path}"`;
   return new AioIoError({ code: 'PGAIO_CALLBACK', message, sqlstate: 'XX000', errno: 0, path });
 }

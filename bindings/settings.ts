@@ -12,7 +12,7 @@ interface IntegerSetting {
   readonly min: number;
   readonly max: number;
   /** What one is worth in bytes: 'block' stands for block_size. */
-  readonly unit?: 'block' | 'kB';
+  readonly unit?: 'block' | 'kB' | 'ms';
   readonly late?: boolean;
 }
 interface BooleanSetting {
@@ -36,7 +36,11 @@ const TABLE = {
     guc: layout.GUC_IO_METHOD,
     kind: 'enum',
     fallback: 'sync',
-    values: { sync: layout.IOMETHOD_SYNC, host: layout.IOMETHOD_HOST },
+    values: {
+      sync: layout.IOMETHOD_SYNC,
+      worker: layout.IOMETHOD_WORKER,
+      host: layout.IOMETHOD_HOST,
+    },
   },
   io_max_concurrency: {
     guc: layout.GUC_IO_MAX_CONCURRENCY,
@@ -101,6 +105,49 @@ const TABLE = {
   },
   trace: { guc: layout.GUC_TRACE, kind: 'boolean', fallback: false, late: true },
   data_checksums: { guc: layout.GUC_DATA_CHECKSUMS, kind: 'boolean', fallback: true },
+  segment_size: {
+    guc: layout.GUC_SEGMENT_SIZE,
+    kind: 'integer',
+    fallback: 131072,
+    min: 1,
+    max: 1073741823,
+    unit: 'block',
+  },
+  max_files: { guc: layout.GUC_MAX_FILES, kind: 'integer', fallback: 256, min: 1, max: 65536 },
+  io_min_workers: {
+    guc: layout.GUC_IO_MIN_WORKERS,
+    kind: 'integer',
+    fallback: 2,
+    min: 1,
+    max: 32,
+    late: true,
+  },
+  io_max_workers: {
+    guc: layout.GUC_IO_MAX_WORKERS,
+    kind: 'integer',
+    fallback: 8,
+    min: 1,
+    max: 32,
+    late: true,
+  },
+  io_worker_idle_timeout: {
+    guc: layout.GUC_IO_WORKER_IDLE_TIMEOUT,
+    kind: 'integer',
+    fallback: 60000,
+    min: 0,
+    max: 2147483647,
+    unit: 'ms',
+    late: true,
+  },
+  io_worker_launch_interval: {
+    guc: layout.GUC_IO_WORKER_LAUNCH_INTERVAL,
+    kind: 'integer',
+    fallback: 100,
+    min: 0,
+    max: 2147483647,
+    unit: 'ms',
+    late: true,
+  },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof TABLE;
@@ -111,8 +158,8 @@ export const SETTING_NAMES = Object.keys(TABLE) as readonly SettingName[];
  * carry one (`'128MB'`). What is left out has PostgreSQL's default, where there is one.
  */
 export interface Settings {
-  /** How I/O is executed: `sync`, or `host` with a device of the embedder's. @default 'sync' */
-  readonly io_method?: 'sync' | 'host';
+  /** Who executes I/O: `sync` the issuer, `worker` I/O worker threads, `host` your own device. */
+  readonly io_method?: 'sync' | 'worker' | 'host';
   /** Handles per backend, 1 .. 1024; -1 derives it from shared_buffers. @default -1 */
   readonly io_max_concurrency?: number | string;
   /** Most blocks per I/O there can be, 1 .. 128: sizes each handle's slices. @default 16 */
@@ -133,6 +180,20 @@ export interface Settings {
   readonly trace?: boolean | string;
   /** Whether pages carry checksums. @default true */
   readonly data_checksums?: boolean | string;
+  /** Blocks of a relation's file, for I/O workers that find it by its relation. @default 131072 */
+  readonly segment_size?: number | string;
+  /** Files that other threads can open again, 1 .. 65536. @default 256 */
+  readonly max_files?: number | string;
+  /** I/O workers there always are, 1 .. 32. @default 2 */
+  readonly io_min_workers?: number | string;
+  /** I/O workers there may be, 1 .. 32. @default 8 */
+  readonly io_max_workers?: number | string;
+  /** Sets both of the above: a pool of fixed size. */
+  readonly io_workers?: number | string;
+  /** ms until an idle I/O worker above the minimum leaves. @default 60000 */
+  readonly io_worker_idle_timeout?: number | string;
+  /** ms between launches of I/O workers above the minimum. @default 100 */
+  readonly io_worker_launch_interval?: number | string;
 }
 
 const UNITS: Readonly<Record<string, number>> = {
@@ -143,6 +204,27 @@ const UNITS: Readonly<Record<string, number>> = {
   TB: 1024 ** 4,
 };
 const POWERS_OF_TWO: ReadonlySet<string> = new Set(['block_size', 'trace_size']);
+
+const TIMES: Readonly<Record<string, number>> = {
+  us: 0.001,
+  ms: 1,
+  s: 1000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** PostgreSQL 18's name for a pool of fixed size: the two it became. */
+export function withoutAliases(settings: Settings): Settings {
+  const { io_workers, ...rest } = settings;
+  if (io_workers === undefined) return rest;
+  try {
+    parseSetting('io_min_workers', io_workers, 8192);
+  } catch (error) {
+    throw error instanceof AioSettingError ? error.renamed('io_min_workers', 'io_workers') : error;
+  }
+  return { io_min_workers: io_workers, io_max_workers: io_workers, ...rest };
+}
 
 /** Whether `name` is a setting at all. */
 export function isSettingName(name: string): name is SettingName {
@@ -208,25 +290,30 @@ export function parseSetting(name: SettingName, value: unknown, blockSize: numbe
 }
 
 function parseEnum(name: string, setting: EnumSetting, value: unknown): number {
-  const number = typeof value === 'string' ? setting.values[value.toLowerCase()] : undefined;
-  if (number !== undefined) return number;
+  const name_ = typeof value === 'string' ? value.toLowerCase() : '';
+  if (Object.hasOwn(setting.values, name_)) return setting.values[name_] ?? 0;
   const available = Object.keys(setting.values).join(', ');
   throw refuse(name, String(value), { hint: `Available values: ${available}.` });
 }
 
-const BOOLEANS: Readonly<Record<string, 0 | 1>> = {
-  on: 1,
-  true: 1,
-  yes: 1,
-  '1': 1,
-  off: 0,
-  false: 0,
-  no: 0,
-  '0': 0,
-};
+/** Full words; any beginning that is not also another's will do (parse_bool_with_len). */
+const BOOLEAN_WORDS = [
+  ['true', 1, 1],
+  ['yes', 1, 1],
+  ['on', 1, 2],
+  ['1', 1, 1],
+  ['false', 0, 1],
+  ['no', 0, 1],
+  ['off', 0, 2],
+  ['0', 0, 1],
+] as const satisfies readonly (readonly [word: string, value: 0 | 1, shortest: number])[];
+
 function parseBoolean(name: string, value: unknown): number {
-  const bit = BOOLEANS[String(value).toLowerCase()];
-  if (bit !== undefined) return bit;
+  const given = String(value).toLowerCase();
+  const known = BOOLEAN_WORDS.find(
+    ([word, , shortest]) => given.length >= shortest && word.startsWith(given),
+  );
+  if (known !== undefined) return known[1];
   throw new AioSettingError({
     code: 'PGAIO_SETTING_VALUE',
     message: `parameter "${name}" requires a Boolean value`,
@@ -264,30 +351,78 @@ function parseInteger(
   return setting.unit === 'kB' ? number * 1024 : number;
 }
 
-function unitBytes(setting: IntegerSetting, blockSize: number): number {
+const BYTE_WORDS = '"B", "kB", "MB", "GB", and "TB"';
+const UNIT_WORDS: Readonly<Record<string, string>> = {
+  block: BYTE_WORDS,
+  kB: BYTE_WORDS,
+  ms: '"us", "ms", "s", "min", "h", and "d"',
+};
+function unitWorth(setting: IntegerSetting, blockSize: number): number {
+  if (setting.unit === 'ms') return 1;
   return setting.unit === 'block' ? blockSize : 1024;
 }
 function unitName(setting: IntegerSetting, blockSize: number): string {
-  return setting.unit === 'block' ? `${blockSize / 1024}kB` : 'kB';
+  return setting.unit === 'block' ? `${blockSize / 1024}kB` : (setting.unit ?? '');
 }
 
-/** Text to the setting's own unit, rounded to the nearest as PostgreSQL does. */
+const INTEGER_MAX = 2147483647;
+/** What strtol and strtod take in C: decimal, octal, hexadecimal; with a point or an exponent. */
+const NUMBER = /0[xX][\da-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/.source;
+const QUANTITY = new RegExp(`^\\s*([+-]?(?:${NUMBER}))\\s*([A-Za-z]*)\\s*$`);
+
+/** Text to the setting's own unit, as parse_int does. */
 function parseQuantity(
   name: string,
   setting: IntegerSetting,
   text: string,
   blockSize: number,
 ): number {
-  const parts = /^\s*([+-]?\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$/.exec(text);
-  if (parts === null) throw refuse(name, text);
-  const [, digits, unit = ''] = parts;
-  if (unit === '') return Math.round(Number(digits));
-  const bytes = UNITS[unit];
-  if (setting.unit === undefined || bytes === undefined) {
-    const hint = 'Valid units for this parameter are "B", "kB", "MB", "GB", and "TB".';
+  const [, digits, unit = ''] = QUANTITY.exec(text) ?? [];
+  if (digits === undefined) throw refuse(name, text);
+  const plain = parseNumber(digits);
+  const value = unit === '' ? plain : inUnits(name, setting, text, plain, unit, blockSize);
+  const rounded = roundHalfEven(value);
+  if (rounded > INTEGER_MAX || rounded < -INTEGER_MAX - 1) {
+    throw refuse(name, text, { hint: 'Value exceeds integer range.' });
+  }
+  return rounded;
+}
+
+function parseNumber(digits: string): number {
+  const [, sign = '', octal] = /^([+-]?)0([0-7]+)$/.exec(digits) ?? [];
+  if (octal !== undefined) return Number.parseInt(`${sign}${octal}`, 8);
+  const unsigned = digits.replace(/^[+-]/, '');
+  return digits.startsWith('-') ? -Number(unsigned) : Number(unsigned);
+}
+
+/** A fraction of a unit is rounded to a whole number of the next smaller one first. */
+function inUnits(
+  name: string,
+  setting: IntegerSetting,
+  text: string,
+  value: number,
+  unit: string,
+  blockSize: number,
+): number {
+  const units = setting.unit === 'ms' ? TIMES : UNITS;
+  if (setting.unit === undefined || !Object.hasOwn(units, unit)) {
+    const hint = `Valid units for this parameter are ${UNIT_WORDS[setting.unit ?? ''] ?? ''}.`;
     throw refuse(name, text, setting.unit === undefined ? {} : { hint });
   }
-  return Math.round((Number(digits) * bytes) / unitBytes(setting, blockSize));
+  const worth = (units[unit] ?? 1) / unitWorth(setting, blockSize);
+  const below = Object.values(units).filter((other) => other < (units[unit] ?? 1));
+  const smaller = below.at(-1); // both tables ascend
+  if (smaller === undefined) return value * worth;
+  const step = smaller / unitWorth(setting, blockSize);
+  return roundHalfEven((value * worth) / step) * step;
+}
+
+/** C's rint. */
+function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
 }
 
 /** A value of the core's as SHOW prints it: `16` blocks as `128kB`, `1` as `on`. */
@@ -300,14 +435,18 @@ export function showSetting(name: SettingName, value: number, blockSize: number)
       return value === 1 ? 'on' : 'off';
     case 'integer':
       if (setting.unit === undefined || value < 0) return String(value);
-      return showBytes(setting.unit === 'block' ? value * blockSize : value);
+      if (setting.unit === 'ms') return showIn(TIMES, value, 'ms');
+      return showIn(UNITS, setting.unit === 'block' ? value * blockSize : value, 'B');
     default:
       return setting satisfies never;
   }
 }
 
 /** The largest unit that leaves a whole number, as PostgreSQL's convert_int_from_base_unit. */
-function showBytes(bytes: number): string {
-  const unit = ['TB', 'GB', 'MB', 'kB'].find((name) => bytes % (UNITS[name] ?? 1) === 0);
-  return bytes === 0 || unit === undefined ? `${bytes}B` : `${bytes / (UNITS[unit] ?? 1)}${unit}`;
+function showIn(units: Readonly<Record<string, number>>, value: number, base: string): string {
+  const names = Object.keys(units).reverse();
+  const unit = names.find((name) => (units[name] ?? 0) >= 1 && value % (units[name] ?? 1) === 0);
+  return value === 0 || unit === undefined
+    ? `${value}${base}`
+    : `${value / (units[unit] ?? 1)}${unit}`;
 }

@@ -36,13 +36,15 @@ export const TABLESPACE_VERSION_DIRECTORY = 'PG_18_202506291';
 /** What the words need to know that does not stand in shared memory. */
 export interface WordsContext {
   readonly blockSize: number;
-  /** Path of a file of the host's by its number. */
-  filePath(file: number): string | undefined;
+  /** Path of the file that number means to backend `owner`. */
+  filePath(file: number, owner: number): string | undefined;
   readonly tablespaceVersionDirectory: string;
   /** Words of a host callback for its own results, or undefined. */
   hostReport(id: number, errorData: number, result: number): string | undefined;
   /** What a host callback threw last, if it is still known. */
   thrownBy(id: number): unknown;
+  /** What a device or provider of the embedder's threw last. */
+  deviceError(): unknown;
 }
 
 /** Six words at `index` (in units of u32) of the memory. */
@@ -83,7 +85,7 @@ export function relationPath(
 export function targetPath(data: TargetData, context: WordsContext, owner: number): string {
   if (data.target === PGAIO_TID_FILE) {
     const file = data.locator.spcOid;
-    return context.filePath(file) ?? `file ${file}`;
+    return context.filePath(file, owner) ?? `file ${file}`;
   }
   const temp = data.isTemp ? owner : undefined;
   return relationPath(data.locator, data.fork, temp, context.tablespaceVersionDirectory);

@@ -23,6 +23,27 @@ const INVALID =
   layout.PAGE_VERDICT_GARBAGE;
 const NOT_READ = 0x80000000;
 
+/** Verdicts as they lie in memory, two words each. */
+export function unpackVerdicts(words: Uint32Array): PageVerdict[] {
+  const length = words.length / 2;
+  return Array.from({ length }, (_, i) => unpackVerdict(words[2 * i] ?? 0, words[2 * i + 1] ?? 0));
+}
+
+/** Whether all of them are of pages that were read and are valid. */
+export function areValid(words: Uint32Array): boolean {
+  return (flagsOf(words) & (INVALID | NOT_READ)) === 0;
+}
+/** Whether any of them is of a new page. */
+export function isAnyNew(words: Uint32Array): boolean {
+  return (flagsOf(words) & layout.PAGE_VERDICT_NEW) !== 0;
+}
+/** What is set in any of them. */
+function flagsOf(words: Uint32Array): number {
+  let seen = 0;
+  for (let i = 1; i < words.length; i += 2) seen |= words[i] ?? 0;
+  return seen;
+}
+
 /** `low` and `high`: the two words of a verdict in memory. */
 export function unpackVerdict(low: number, high: number): PageVerdict {
   const has = (bit: number): boolean => (high & bit) !== 0;

@@ -8,6 +8,17 @@ export interface WaitRefToken {
   readonly generation: bigint;
 }
 
+/** What references share. */
+export interface WaitRefContext {
+  readonly core: CoreInstance;
+  /** 12 bytes to hand a reference to the core in. */
+  readonly wrefAt: number;
+  /** Settles what has ended. */
+  poll(): void;
+  /** Resolves when an I/O of this backend has ended. */
+  next(): Promise<void>;
+}
+
 /**
  * Refers to one I/O by handle and generation. When the handle has been used again the I/O is over,
  * however often: 64 bits of generations do not come round.
@@ -15,15 +26,11 @@ export interface WaitRefToken {
 export class WaitRef implements WaitRefToken {
   readonly index: number;
   readonly generation: bigint;
-  readonly #core: CoreInstance;
-  readonly #place: number;
-  readonly #after: () => void;
+  readonly #context: WaitRefContext;
 
-  /** Use `handle.waitRef()` or `aio.waitRef(token)`. `place`: 12 bytes to hand it over in. */
-  constructor(core: CoreInstance, place: number, token: WaitRefToken, after: () => void) {
-    this.#core = core;
-    this.#place = place;
-    this.#after = after;
+  /** Use `handle.waitRef()` or `aio.waitRef(token)`. */
+  constructor(context: WaitRefContext, token: WaitRefToken) {
+    this.#context = context;
     this.index = token.index;
     this.generation = token.generation;
   }
@@ -35,31 +42,71 @@ export class WaitRef implements WaitRefToken {
 
   /** Whether the I/O is over. Changes nothing. */
   isDone(): boolean {
-    return this.#ask(this.#core.exports.pgaio_wref_is_done) === 1;
+    return this.#call(this.#context.core.exports.pgaio_wref_is_done) === 1;
   }
 
   /** Whether the I/O is over; if it is one's own it is reclaimed, and its result is there. */
   checkDone(): boolean {
-    return this.#ask(this.#core.exports.pgaio_wref_check_done) === 1;
+    return this.#ask(this.#context.core.exports.pgaio_wref_check_done) === 1;
   }
 
   /**
-   * Blocks this thread until the I/O is over. For another backend's it says nothing about success:
-   * look at what the I/O was for. PGAIO_WAIT_OWN for one's own that is still staged.
+   * Blocks this thread until the I/O is over, at most `timeoutMs`; whether it is. For another
+   * backend's it says nothing about success: look at what the I/O was for. PGAIO_WAIT_OWN for one's
+   * own that is still staged.
    */
-  waitSync(): void {
-    this.#ask(this.#core.exports.pgaio_wref_wait);
+  waitSync(timeoutMs?: number): boolean {
+    const { exports } = this.#context.core;
+    if (timeoutMs === undefined) {
+      this.#ask(exports.pgaio_wref_wait);
+      return true;
+    }
+    return this.#ask((wref) => exports.pgaio_wref_wait_timed(wref, timeoutMs)) === 1;
+  }
+
+  /**
+   * Resolves when the I/O is over, one's own or another backend's; one's own that is staged is
+   * submitted first. It says nothing about success, see `waitSync`.
+   */
+  async done(): Promise<void> {
+    const { core, next } = this.#context;
+    if (!this.isDone() && core.isOwn(this.index)) core.check(core.exports.pgaio_submit_staged());
+    while (!this.checkDone()) await (core.host.shared ? this.#woken() : next());
+  }
+
+  /** Sleeps on the handle's state until somebody moves it on. */
+  async #woken(): Promise<void> {
+    const { core } = this.#context;
+    const { exports } = core;
+    const word = this.#call(exports.pgaio_wref_arm);
+    if (word === 0) return;
+    core.host.keepAlive?.hold();
+    try {
+      const state = Atomics.load(core.i32, word >>> 2);
+      if (this.isDone()) return;
+      const wait = Atomics.waitAsync(core.i32, word >>> 2, state);
+      if (wait.async) await wait.value;
+    } finally {
+      core.host.keepAlive?.release();
+      if (!core.closed) this.#call(exports.pgaio_wref_disarm);
+    }
   }
 
   #ask(call: (wref: number) => number): number {
-    const at = this.#place >>> 2;
-    this.#core.u32[at] = this.index;
-    this.#core.u32[at + 1] = Number(this.generation >> 32n);
-    this.#core.u32[at + 2] = Number(this.generation & 0xffffffffn);
     try {
-      return this.#core.check(call(this.#place));
+      return this.#call(call);
     } finally {
-      this.#after();
+      this.#context.poll();
     }
+  }
+
+  #call(call: (wref: number) => number): number {
+    const { core, wrefAt } = this.#context;
+    core.requireOpen();
+    const at = wrefAt >>> 2;
+    core.u32[at] = this.index;
+    core.u32[at + 1] = Number(this.generation >> 32n);
+    core.u32[at + 2] = Number(this.generation & 0xffffffffn);
+    return core.check(call(wrefAt));
   }
 }

@@ -36,6 +36,8 @@ const KEEP_MS = 3_600_000;
 export async function bundleScripts(paths, outdir, plugins = []) {
   const { build } = await import('esbuild');
   const entries = paths.map((path) => [basename(path).replace(/\.ts$/, ''), path]);
+  const taken = entries.find(([name = '']) => name in WORKER);
+  if (taken) throw new Error(`${taken[1]}: I/O workers would start it; give it another name`);
   const { outputFiles } = await build({
     ...BUNDLE_OPTIONS,
     entryPoints: { ...(existsSync(WORKER.worker) ? WORKER : {}), ...Object.fromEntries(entries) },

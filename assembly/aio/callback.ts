@@ -5,7 +5,8 @@
  * switch, for a function value would be a data segment.
  */
 import {
-  E_BAD_ADDRESS, E_CALLBACK_COMPLETION, E_CALLBACK_COUNT, E_CALLBACK_RANGE, E_DATA_LENGTH,
+  E_BAD_ADDRESS, E_CALLBACK_COMPLETION, E_CALLBACK_COUNT, E_CALLBACK_MISSING, E_CALLBACK_RANGE,
+  E_DATA_LENGTH,
   E_DATA_NONE, E_DATA_TWICE, E_NO_BACKEND, OK, fail,
 } from "../errors";
 import { loadAcquire32, storeRelease32 } from "../shm/atomics";
@@ -17,7 +18,7 @@ import {
 } from "../storage/md";
 import { pageReadvComplete } from "../storage/page_readv";
 import {
-  PgAioBackend, endCritSection, enterCallback, leaveCallback, my_backend, my_procno,
+  PgAioPlace, endCritSection, enterCallback, enterStage, leaveCallback, leaveStage, my_place,
   startCritSection,
 } from "./backend";
 import { checkHandedOut, checkHandle } from "./check";
@@ -58,16 +59,24 @@ export function callbackPhases(id: u32): u32 {
   return CTL_AT + offsetof<PgAioCtl>("host_callbacks") + ((id - PGAIO_HCB_HOST_FIRST) & ~3);
 }
 function loadPhases(id: u32): u32 {
-  if (((my_backend.host_callbacks >>> (id - PGAIO_HCB_HOST_FIRST)) & 1) == 0) return 0;
+  return isLoaded(id) ? phasesAnywhere(id) : 0;
+}
+
+/** Whether this very instance has the functions of host callback `id`. */
+@inline function isLoaded(id: u32): bool {
+  return ((my_place.host_callbacks >>> (id - PGAIO_HCB_HOST_FIRST)) & 1) != 0;
+}
+/** Phases of host callback `id` as whoever registered it last said. */
+@inline function phasesAnywhere(id: u32): u32 {
   return (loadAcquire32(phasesWord(id)) >>> (8 * (id & 3))) & 0xff;
 }
 
 /**
- * Tells the engine that this backend has host callback `id` and which phases it has. It needs one
+ * Tells the engine that this instance has host callback `id`, and which phases it has. It needs one
  * of the completions, like any callback. The bindings keep the functions.
  */
 export function pgaio_register_host_callback(id: u32, phases: u32): i32 {
-  if (my_procno == NONE) return fail(E_NO_BACKEND);
+  if (changetype<usize>(my_place) == 0) return fail(E_NO_BACKEND);
   if (!isHostCallback(id)) return fail(E_CALLBACK_RANGE, NONE, 0, id);
   if ((phases & (PGAIO_CB_COMPLETE_SHARED | PGAIO_CB_COMPLETE_LOCAL)) == 0) {
     return fail(E_CALLBACK_COMPLETION, NONE, 0, id);
@@ -75,7 +84,7 @@ export function pgaio_register_host_callback(id: u32, phases: u32): i32 {
   const shift = 8 * (id & 3);
   const others = loadAcquire32(phasesWord(id)) & ~((0xff as u32) << shift);
   storeRelease32(phasesWord(id), others | ((phases & 0xff) << shift));
-  my_backend.host_callbacks |= 1 << (id - PGAIO_HCB_HOST_FIRST);
+  my_place.host_callbacks |= 1 << (id - PGAIO_HCB_HOST_FIRST);
   return OK;
 }
 
@@ -89,7 +98,8 @@ export function pgaio_io_register_callbacks(at: u32, id: u32, cb_data: u32): i32
     return fail(E_CALLBACK_RANGE, io, stateOf(ioh), id);
   }
   if ((callbackPhases(id) & (PGAIO_CB_COMPLETE_SHARED | PGAIO_CB_COMPLETE_LOCAL)) == 0) {
-    return fail(E_CALLBACK_COMPLETION, io, stateOf(ioh), id);
+    const elsewhere = isHostCallback(id) && phasesAnywhere(id) != 0;
+    return fail(elsewhere ? E_CALLBACK_MISSING : E_CALLBACK_COMPLETION, io, stateOf(ioh), id);
   }
   const index = ioh.num_callbacks;
   if (index == PGAIO_HANDLE_MAX_CALLBACKS) return fail(E_CALLBACK_COUNT, io, stateOf(ioh), index);
@@ -138,12 +148,12 @@ export function pgaio_io_set_handle_data_32(at: u32, from: u32, count: u32): i32
 }
 
 /** Address of a handle's data, u64 each. Their number: pgaio_io_get_handle_data_len. */
-export function pgaio_io_get_handle_data(at: u32): i32 {
+export function pgaio_io_get_handle_data(at: u32): f64 {
   const rc = checkHandle(at);
   if (rc < 0) return rc;
   const ioh = changetype<PgAioHandle>(at);
   if (ioh.handle_data_len == 0) return fail(E_DATA_NONE, handleId(ioh), stateOf(ioh));
-  return dataOf(ioh) as i32;
+  return <f64>dataOf(ioh);
 }
 
 /** Entries of a handle's data, 0 when none was set. */
@@ -154,23 +164,29 @@ export function pgaio_io_get_handle_data_len(at: u32): i32 {
 
 /** Runs one phase of a host callback over `now`. False when it threw. */
 function callHost(phase: u32, id: u32, ioh: PgAioHandle, cb_data: u32): bool {
-  const place = my_backend;
+  const place = my_place;
   place.cb_word = now_word;
   place.cb_result = now_result;
-  const at = changetype<usize>(place) + offsetof<PgAioBackend>("cb_word");
-  enterCallback();
+  const at = changetype<usize>(place) + offsetof<PgAioPlace>("cb_word");
+  const stages = phase == PGAIO_CB_STAGE;
+  if (stages) enterStage();
+  else enterCallback();
   const rc = host_callback(phase, id, changetype<usize>(ioh), cb_data, at);
-  leaveCallback();
-  if (rc < 0) return false;
+  if (stages) leaveStage();
+  else leaveCallback();
+  if (rc < 0 || stages) return rc >= 0; // an I/O that is not staged yet has no result
   // A callback that leaves UNKNOWN behind says nothing; what was known before it stands.
   if (resultStatus(place.cb_word) == 0 || resultStatus(place.cb_word) > PGAIO_RS_ERROR) {
-    place.cb_word = now_word;
+    return true;
   }
   setNow(place.cb_word, place.cb_result);
   return true;
 }
-@inline function setThrown(id: u32): void {
+
+function setThrown(ioh: PgAioHandle, id: u32): void {
+  assert(isHostCallback(id));
   setNow(resultWord(id, PGAIO_RS_ERROR, HOST_CALLBACK_THREW), 0);
+  logNow(ioh); // here it is known what it threw, at the issuer maybe not
 }
 
 /**
@@ -195,7 +211,7 @@ export function callStage(ioh: PgAioHandle): u32 {
 export function callCompleteShared(ioh: PgAioHandle, thrown: u32): void {
   startCritSection();
   startOf(ioh.result);
-  if (thrown != 0) setThrown(thrown);
+  if (thrown != 0) setThrown(ioh, thrown);
   for (let index = <i32>ioh.num_callbacks - 1; index >= 0; index--) {
     completeShared(callbackAt(ioh, index), ioh, callbackDataAt(ioh, index));
     assert(resultStatus(now_word) != 0, "a callback may not forget the result");
@@ -218,8 +234,10 @@ function completeShared(id: u32, ioh: PgAioHandle, cb_data: u32): void {
     case PGAIO_HCB_PAGE_READV: { pageReadvComplete(ioh, cb_data); break; }
     default: {
       assert(isHostCallback(id));
-      if ((callbackPhases(id) & PGAIO_CB_COMPLETE_SHARED) == 0) return;
-      if (!callHost(PGAIO_CB_COMPLETE_SHARED, id, ioh, cb_data)) setThrown(id);
+      if ((phasesAnywhere(id) & PGAIO_CB_COMPLETE_SHARED) == 0) return;
+      // It has not run, so nobody may take the I/O for complete.
+      const ran = isLoaded(id) && callHost(PGAIO_CB_COMPLETE_SHARED, id, ioh, cb_data);
+      if (!ran) setThrown(ioh, id);
     }
   }
 }
@@ -231,7 +249,7 @@ export function callCompleteLocal(ioh: PgAioHandle): void {
   for (let index = <i32>ioh.num_callbacks - 1; index >= 0; index--) {
     const id = callbackAt(ioh, index);
     if (!isHostCallback(id) || (callbackPhases(id) & PGAIO_CB_COMPLETE_LOCAL) == 0) continue;
-    if (!callHost(PGAIO_CB_COMPLETE_LOCAL, id, ioh, callbackDataAt(ioh, index))) setThrown(id);
+    if (!callHost(PGAIO_CB_COMPLETE_LOCAL, id, ioh, callbackDataAt(ioh, index))) setThrown(ioh, id);
   }
   endCritSection();
 }

@@ -15,7 +15,7 @@ import { reportReturn } from "./report";
 import { RESULT_BYTES, resultId, resultStatus } from "./result";
 import { TARGET_DATA_BYTES } from "./target";
 import {
-  DEBUG5, NONE, PANIC, PGAIO_CB_REPORT, PGAIO_HS_IDLE, PGAIO_RS_OK, PGAIO_RS_UNKNOWN,
+  DEBUG5, NONE, PANIC, PGAIO_CB_REPORT, PGAIO_HS_IDLE, PGAIO_RS_ERROR, PGAIO_RS_OK,
 } from "./types";
 import { generationOf } from "./wait";
 
@@ -47,9 +47,9 @@ export function pgaio_get_aio(id: u32, to: u32): i32 {
 }
 
 /** Address of the verdicts that PGAIO_HCB_PAGE_READV left for a handle, u64 per block. */
-export function pgaio_io_get_page_verdicts(at: u32): i32 {
+export function pgaio_io_get_page_verdicts(at: u32): f64 {
   const rc = checkHandle(at);
-  return rc < 0 ? rc : dataOf(changetype<PgAioHandle>(at)) as i32;
+  return rc < 0 ? <f64>rc : <f64>dataOf(changetype<PgAioHandle>(at));
 }
 
 /**
@@ -58,14 +58,16 @@ export function pgaio_io_get_page_verdicts(at: u32): i32 {
  * callback without words.
  */
 export function pgaio_result_report(result: u32, target_data: u32, level: i32): i32 {
-  if (((result | target_data) & 3) != 0 || !isCallers(result, RESULT_BYTES)
-    || !isCallers(target_data, TARGET_DATA_BYTES)) {
+  if ((result & 3) != 0 || !isCallers(result, RESULT_BYTES)) {
     return fail(E_BAD_ADDRESS, NONE, 0, result, RESULT_BYTES);
+  }
+  if ((target_data & 3) != 0 || !isCallers(target_data, TARGET_DATA_BYTES)) {
+    return fail(E_BAD_ADDRESS, NONE, 0, target_data, TARGET_DATA_BYTES);
   }
   if (level < DEBUG5 || level > PANIC) return fail(E_BAD_LEVEL, NONE, 0, level);
   const word = load<u32>(result);
   const status = resultStatus(word);
-  if (status == PGAIO_RS_OK || status == PGAIO_RS_UNKNOWN) {
+  if (status <= PGAIO_RS_OK || status > PGAIO_RS_ERROR) {
     return fail(E_REPORT_STATUS, NONE, 0, status);
   }
   const id = resultId(word);

@@ -13,25 +13,31 @@
  * | COMPLETED_SHARED | the same              | owner's in-flight list, until it looks   |
  * | COMPLETED_LOCAL  | owner, in reclaim     | owner's in-flight list, for an instant   |
  */
-import { E_BAD_ADDRESS, E_RELEASE_STATE, E_TWO_HANDED_OUT, OK, fail } from "../errors";
+import {
+  E_BAD_ADDRESS, E_NO_BACKEND, E_RELEASE_STATE, E_TWO_HANDED_OUT, OK, fail,
+} from "../errors";
 import {
   exchange32, fetchAdd32, futexWake, loadAcquire32, storeRelease64,
 } from "../shm/atomics";
-import { handleAt, handleId, isCallers } from "../shm/layout";
+import {
+  doneReturnsBytes, doneReturnsMax, done_returns_at, handleAt, handleId, isCallers,
+} from "../shm/layout";
 import { HANDLE_SHIFT } from "../shm/sizes";
 import { my_backend, my_procno, popIdle, pushIdle, removeInFlight } from "./backend";
 import { callCompleteLocal } from "./callback";
 import { checkHandle, checkMayAct, checkMine } from "./check";
+import { ringOwner } from "./doorbell";
 import { submitStaged } from "./io";
 import { report } from "./report";
 import { checkResourceOwner, forgetIo, rememberIo } from "./resowner";
-import { ERROR_MASK, now_result, now_word, resultWord } from "./result";
-import { TARGET_DATA_BYTES } from "./target";
+import { ERROR_MASK, now_result, now_word, resultStatus, resultWord } from "./result";
+import { copyTargetData, targetDataAt } from "./target";
 import { trace } from "./trace";
 import {
   NONE, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_LOCAL, PGAIO_HS_COMPLETED_SHARED,
   PGAIO_HS_DEFINED, PGAIO_HS_HANDED_OUT, PGAIO_HS_IDLE, PGAIO_HS_STAGED, PGAIO_HS_SUBMITTED,
-  PGAIO_OP_INVALID, PGAIO_RS_UNKNOWN, PGAIO_SUBMIT_BATCH_SIZE, PGAIO_TID_INVALID,
+  PGAIO_OP_INVALID, PGAIO_RS_ERROR, PGAIO_RS_PARTIAL, PGAIO_RS_UNKNOWN, PGAIO_SUBMIT_BATCH_SIZE,
+  PGAIO_TID_INVALID,
   REPORT_RETURN_LOST, WARNING,
 } from "./types";
 import { waitForFree } from "./wait";
@@ -63,7 +69,8 @@ import { waitForFree } from "./wait";
   resowner_next: i32; //   80
   node_prev: i32; //       84  neighbours in the idle or in-flight list
   node_next: i32; //       88
-  target_data: u32; //     92  PgAioTargetData (24 bytes)
+  file: u32; //            92  number of the file in the table of files, 0 if it has none
+  target_data: u32; //     96  PgAioTargetData (24 bytes)
 }
 if (offsetof<PgAioHandle>("generation") % 8 != 0) ERROR("64-bit atomics trap when misaligned");
 if (offsetof<PgAioHandle>("target_data") + 24 > 1 << HANDLE_SHIFT) ERROR("PgAioHandle grew");
@@ -111,6 +118,13 @@ export function updateState(ioh: PgAioHandle, from: u32, to: u32): void {
   if (to != PGAIO_HS_COMPLETED_SHARED && to != PGAIO_HS_SUBMITTED) return;
   const waiters = loadAcquire32(changetype<usize>(ioh) + offsetof<PgAioHandle>("waiters"));
   if (waiters != 0) futexWake(stateWord(ioh), -1);
+}
+
+/** What follows COMPLETED_SHARED, again: the thread that got there may have ended before it. */
+export function announceCompletion(ioh: PgAioHandle, id: u32): void {
+  assert(handleId(ioh) == id);
+  futexWake(stateWord(ioh), -1);
+  ringOwner(id, ioh.owner_procno);
 }
 
 /**
@@ -192,10 +206,14 @@ function fillReturn(ioh: PgAioHandle): void {
     return;
   }
   ret.result = now_result;
-  memory.copy(
-    changetype<usize>(ret) + offsetof<PgAioReturn>("target_data"),
-    changetype<usize>(ioh) + offsetof<PgAioHandle>("target_data"), TARGET_DATA_BYTES);
+  copyTargetData(
+    changetype<usize>(ret) + offsetof<PgAioReturn>("target_data"), targetDataAt(ioh));
   ret.word = now_word;
+  // A host that looks learns which; one that never does only has the count run past the list.
+  const filled = my_backend.done_returns++;
+  if (filled >= doneReturnsMax()) return;
+  const list = done_returns_at + <usize>my_procno * doneReturnsBytes();
+  store<u32>(list + 4 * <usize>filled, ioh.report_return);
 }
 
 /**
@@ -208,6 +226,9 @@ export function reclaim(ioh: PgAioHandle, from: u32): void {
   assert(from != PGAIO_HS_IDLE);
   let state = from;
   if (state == PGAIO_HS_COMPLETED_SHARED) {
+    const status = resultStatus(ioh.distilled_word);
+    if (status == PGAIO_RS_ERROR) my_backend.errors++;
+    else if (status == PGAIO_RS_PARTIAL) my_backend.partials++;
     callCompleteLocal(ioh);
     updateState(ioh, state, PGAIO_HS_COMPLETED_LOCAL);
     state = PGAIO_HS_COMPLETED_LOCAL;
@@ -219,17 +240,36 @@ export function reclaim(ioh: PgAioHandle, from: u32): void {
   const generation = changetype<usize>(ioh) + offsetof<PgAioHandle>("generation");
   storeRelease64(generation, ioh.generation + 1);
   updateState(ioh, state, PGAIO_HS_IDLE);
+  resetHandle(ioh);
+  my_backend.reclaimed++;
+  pushIdle(id);
+}
+
+/** What the next I/O must not find; the rest is left stale, as in PostgreSQL. */
+export function resetHandle(ioh: PgAioHandle): void {
+  assert(stateOf(ioh) == PGAIO_HS_IDLE);
   ioh.op = <u8>PGAIO_OP_INVALID;
   ioh.target = <u8>PGAIO_TID_INVALID;
   ioh.flags = 0;
   ioh.num_callbacks = 0;
   ioh.handle_data_len = 0;
   ioh.report_return = 0;
+  ioh.file = 0;
   ioh.result = 0;
   ioh.distilled_word = 0;
   ioh.distilled_result = 0;
-  my_backend.reclaimed++;
-  pushIdle(id);
+}
+
+/**
+ * How many PgAioReturns were filled since this was last asked; which ones, stands in the list at
+ * PgAioCtl.done_returns. More than the list holds: look at all.
+ */
+export function pgaio_take_returns(): i32 {
+  if (my_procno == NONE) return fail(E_NO_BACKEND);
+  assert(my_backend.procno == <u32>my_procno);
+  const filled = my_backend.done_returns;
+  my_backend.done_returns = 0;
+  return filled;
 }
 
 /** Reclaims a handle its owner finds shared-completed; true if it was. */

@@ -13,6 +13,21 @@ export declare function fd_pread(fd: i32, iovs: usize, iovs_len: u32, offset: u6
 export declare function fd_pwrite(fd: i32, iovs: usize, iovs_len: u32, offset: u64,
   nwritten: usize): i32;
 
+/** WASI: data and metadata of the file to the device. Errno or 0. */
+@external("wasi_snapshot_preview1", "fd_sync")
+export declare function fd_sync(fd: i32): i32;
+
+/** WASI: data of the file to the device. Errno or 0. */
+@external("wasi_snapshot_preview1", "fd_datasync")
+export declare function fd_datasync(fd: i32): i32;
+
+/**
+ * Opens the target of handle `io` for this thread, where descriptors are not shared between
+ * threads. A descriptor, or -errno. It stays the host's: it keeps and closes what it opened.
+ */
+@external("pgaio", "reopen")
+export declare function host_reopen(io: u32): i32;
+
 /**
  * A report to be put into words, see report.ts. `io` and `owner` are -1 without a handle;
  * `target_data` is the address of a PgAioTargetData, or 0. Must copy what it keeps and must not
@@ -37,3 +52,17 @@ export declare function host_submit(count: u32, ids: usize): i32;
 /** Method HOST: completes handle `io` before it returns. 0, or negative if it cannot. */
 @external("pgaio", "wait_one")
 export declare function host_wait_one(io: u32): i32;
+
+// Sim build only: the scheduler of the explorer decides who runs on.
+
+/** Another thread may be scheduled here. */
+@external("sim", "point")
+export declare function sim_point(): void;
+
+/** As atomic.wait. */
+@external("sim", "wait")
+export declare function sim_wait(at: usize, expected: u32, timeout_ns: i64): i32;
+
+/** As atomic.notify. */
+@external("sim", "wake")
+export declare function sim_wake(at: usize, count: i32): i32;

@@ -3,7 +3,8 @@
  * of work (aio_init.c; pgaio_shutdown, pgaio_error_cleanup and AtEOXact_Aio of aio.c).
  */
 import {
-  E_BACKEND_TWICE, E_LAYOUT_VERSION, E_MEMORY_FOREIGN, E_MEMORY_SIZE, E_NO_BACKEND, E_NO_SLOT, OK,
+  E_BACKEND_TWICE, E_CRITICAL, E_INIT_TWICE, E_LAYOUT_VERSION, E_MEMORY_FOREIGN, E_MEMORY_SIZE,
+  E_NO_BACKEND, E_NO_SLOT, OK,
   fail,
 } from "../errors";
 import { methodInitBackend } from "../method/method";
@@ -19,13 +20,19 @@ import {
   adoptSettings, io_max_combine_limit, io_max_concurrency, local_memory, max_backends,
   publishSettings,
 } from "../shm/settings";
+import { dropFilesOf } from "../shm/files";
 import { freeFramesOf } from "../storage/frames";
-import { claimSlot, freeSlot, my_backend, my_procno, pushIdle } from "./backend";
+import {
+  anySlotTaken, claimSlot, freeSlot, my_backend, my_procno, setThread, stage_depth,
+  threadMark,
+} from "./backend";
 import { checkMayAct } from "./check";
 import { reclaim } from "./handle";
 import { submitStaged } from "./io";
 import { reportBackend } from "./report";
-import { dropOwners } from "./resowner";
+import { pgaio_stop_workers } from "../method/worker";
+import { dropOwnersOf } from "./resowner";
+import { rebuildLists, waitForEstates } from "./sweep";
 import { NONE, PGAIO_HS_HANDED_OUT, REPORT_OPEN_BATCH, WARNING } from "./types";
 import { waitOwn } from "./wait";
 
@@ -38,19 +45,22 @@ const LAY_OUT_NS: i64 = 10_000_000_000;
  * its settings then hold for all. The memory must be zero or an engine's.
  */
 export function AioShmemInit(): i32 {
-  const size = AioShmemSize();
-  if (size < 0) return <i32>size;
+  if (local_at != 0) return fail(E_INIT_TWICE);
   const have = <f64>memory.size() * 65536;
-  if (have < <f64>(CTL_AT + CTL_BYTES)) return fail(E_MEMORY_SIZE, NONE, 0, have, size);
+  if (have < <f64>(CTL_AT + CTL_BYTES)) return fail(E_MEMORY_SIZE, NONE, 0, have, CTL_BYTES);
+  const state = loadAcquire32(ctlState()); // first: what was laid out before it is seen after it
   const magic = ctl().magic;
   if (magic != 0 && magic != SHMEM_MAGIC) return fail(E_MEMORY_FOREIGN, NONE, 0, magic);
-  const state = loadAcquire32(ctlState());
   if (state > CTL_READY || (state == CTL_READY && magic == 0)) {
     return fail(E_MEMORY_FOREIGN, NONE, 0, magic);
   }
-  if (state == CTL_FRESH && have < size) return fail(E_MEMORY_SIZE, NONE, 0, have, size);
+  if (state == CTL_FRESH) { // whoever joins takes the settings of the memory, fit or not its own
+    const size = AioShmemSize();
+    if (size < 0) return <i32>size;
+    if (have < size) return fail(E_MEMORY_SIZE, NONE, 0, have, size);
+  }
   if (compareExchange32(ctlState(), CTL_FRESH, CTL_LAYING_OUT) == CTL_FRESH) layOutMemory();
-  else if (loadAcquire32(ctlState()) == CTL_LAYING_OUT) {
+  else if (!isDefined(PGAIO_UNSHARED) && loadAcquire32(ctlState()) == CTL_LAYING_OUT) {
     futexWait(ctlState(), CTL_LAYING_OUT, LAY_OUT_NS);
   }
   if (loadAcquire32(ctlState()) != CTL_READY) return fail(E_MEMORY_FOREIGN, NONE, 0, magic);
@@ -64,8 +74,7 @@ export function AioShmemInit(): i32 {
 }
 
 /**
- * Fills in the head, the slots and the handles; the rest begins as zero. Handles are pushed last to
- * first, so that the first is on top of its backend's stack.
+ * Fills in the head, the slots and the handles; the rest begins as zero.
  */
 function layOutMemory(): void {
   const to = ctl();
@@ -83,33 +92,38 @@ function layOutBackend(procno: u32): void {
   const slot = backendAt(procno);
   const first = procno * io_max_concurrency;
   slot.procno = procno;
+  slot.heir = NONE;
   slot.io_handle_off = first;
-  slot.in_flight_head = NONE;
-  slot.in_flight_tail = NONE;
-  slot.handed_out_io = NONE;
-  slot.idle_head = NONE;
-  for (let i = <i32>io_max_concurrency - 1; i >= 0; i--) {
-    const id = first + i;
-    const ioh = handleAt(id);
+  for (let i: u32 = 0; i < <u32>io_max_concurrency; i++) {
+    const ioh = handleAt(first + i);
     ioh.generation = 1;
     ioh.owner_procno = procno;
-    ioh.iovec_off = id * io_max_combine_limit;
-    ioh.node_next = slot.idle_head;
-    slot.idle_head = id;
+    ioh.iovec_off = (first + i) * io_max_combine_limit;
   }
-  slot.idle_count = io_max_concurrency;
+  rebuildLists(slot);
 }
 
-/** Makes this instance a backend: claims a slot. Its number (procno). Once per instance. */
-export function pgaio_init_backend(): i32 {
+/**
+ * Makes this instance a backend: claims a slot. Its number (procno). Once per instance.
+ * `private_descriptors`: its descriptors mean nothing to others, or end with its thread.
+ */
+export function pgaio_init_backend(private_descriptors: u32): i32 {
   if (my_procno != NONE) return fail(E_BACKEND_TWICE, NONE, 0, my_procno);
   if (local_at == 0) return fail(E_NO_BACKEND);
   const rc = methodInitBackend();
   if (rc < 0) return rc;
   const procno = claimSlot();
   if (procno == NONE) return fail(E_NO_SLOT, NONE, 0, max_backends);
-  my_backend.host_callbacks = 0;
+  my_backend.private_descriptors = private_descriptors;
   return procno;
+}
+
+/** Number of this thread as its host knows it, before pgaio_init_backend or pgaio_init_worker. */
+export function pgaio_set_thread(thread: u32): i32 {
+  if (my_procno != NONE) return fail(E_BACKEND_TWICE, NONE, 0, my_procno);
+  assert(my_procno == NONE);
+  setThread(threadMark(thread));
+  return OK;
 }
 
 /** Address of this backend's own area (local_memory bytes), for results and wait references. */
@@ -120,11 +134,13 @@ export function pgaio_local_memory(): f64 {
 
 /**
  * Leaves: what was handed out is given back, what is staged is submitted, what is in flight is
- * waited for, oldest first; then frames and slot are free for others (pgaio_shutdown).
+ * waited for, oldest first; then frames and slot are free for others (pgaio_shutdown). The last
+ * one out stops the I/O workers, which thus outlive every backend.
  */
 export function pgaio_shutdown(): i32 {
   let rc = checkMayAct();
   if (rc < 0) return rc;
+  if (stage_depth > 0) return fail(E_CRITICAL); // the I/O being defined needs its backend
   rc = pgaio_error_cleanup();
   if (rc < 0) return rc;
   const out = my_backend.handed_out_io;
@@ -134,12 +150,16 @@ export function pgaio_shutdown(): i32 {
   }
   while (my_backend.in_flight_head != NONE) { // each round reclaims the oldest
     const ioh = handleAt(my_backend.in_flight_head);
-    rc = waitOwn(ioh, ioh.generation);
+    rc = waitOwn(ioh, ioh.generation, -1);
     if (rc < 0) return rc;
   }
-  dropOwners();
+  rc = waitForEstates();
+  if (rc < 0) return rc;
+  dropOwnersOf(my_procno);
   freeFramesOf(my_procno);
+  dropFilesOf(my_procno);
   freeSlot();
+  if (!anySlotTaken()) pgaio_stop_workers();
   return OK;
 }
 

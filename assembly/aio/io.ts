@@ -13,21 +13,20 @@ import { io_max_combine_limit } from "../shm/settings";
 import { methodNeedsSynchronous, methodSubmit, methodWaitsBeforeClose } from "../method/method";
 import { errnoOfWasi } from "../method/wasi_errno";
 import {
-  PgAioBackend, callback_depth, endCritSection, my_backend, my_procno, pushInFlight, pushStaged,
-  stagedArray, stagedAt, startCritSection,
+  PgAioBackend, PgAioPlace, callback_depth, endCritSection, my_backend, my_place, my_procno,
+  pushInFlight, pushStaged, stagedArray, stagedAt, startCritSection,
 } from "./backend";
 import { callCompleteShared, callStage } from "./callback";
 import { checkHandedOut, checkHandle, checkMayAct } from "./check";
 import { PgAioHandle, reclaim, stateOf, updateState } from "./handle";
-import { fd_pread, fd_pwrite } from "./host";
-import { resultStatus } from "./result";
+import { ringOwner } from "./doorbell";
+import { fd_datasync, fd_pread, fd_pwrite, fd_sync } from "./host";
 import { targetDataOf } from "./target";
 import {
   ECANCELED, EINTR, MAX_RW_COUNT, NONE, PGAIO_HF_ALL, PGAIO_HF_SYNCHRONOUS, PGAIO_HS_COMPLETED_IO,
   PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_DEFINED, PGAIO_HS_HANDED_OUT, PGAIO_HS_STAGED,
-  PGAIO_HS_SUBMITTED, PGAIO_OP_INVALID, PGAIO_OP_READV, PGAIO_OP_WRITEV, PGAIO_RS_ERROR,
-  PGAIO_RS_PARTIAL, PGAIO_SUBMIT_BATCH_SIZE, PGAIO_TID_FILE,
-  PGAIO_TID_INVALID,
+  PGAIO_HS_SUBMITTED, PGAIO_OP_FDATASYNC, PGAIO_OP_FLUSH_RANGE, PGAIO_OP_FSYNC, PGAIO_OP_INVALID,
+  PGAIO_OP_READV, PGAIO_OP_WRITEV, PGAIO_SUBMIT_BATCH_SIZE, PGAIO_TID_FILE, PGAIO_TID_INVALID,
 } from "./types";
 import { waitOwn } from "./wait";
 
@@ -68,19 +67,33 @@ export function pgaio_io_start_writev(at: u32, fd: i32, iovcnt: u32, offset: f64
 }
 
 function start(at: u32, op: u32, fd: i32, iovcnt: u32, offset: f64): i32 {
+  let rc = checkStart(at, fd, offset);
+  if (rc < 0) return rc;
+  const ioh = changetype<PgAioHandle>(at);
+  rc = measure(ioh, iovcnt);
+  return rc < 0 ? rc : startChecked(ioh, op, fd, iovcnt, offset);
+}
+
+/** What every start asks for, whatever it is to do. */
+function checkStart(at: u32, fd: i32, offset: f64): i32 {
   let rc = checkMayAct();
   if (rc < 0) return rc;
   rc = checkHandedOut(at);
   if (rc < 0) return rc;
   const ioh = changetype<PgAioHandle>(at);
+  assert(ioh.op == PGAIO_OP_INVALID);
   const io = handleId(ioh);
   if (ioh.target == PGAIO_TID_INVALID) return fail(E_NO_TARGET, io, PGAIO_HS_HANDED_OUT);
   if (fd < 0) return fail(E_BAD_FD, io, PGAIO_HS_HANDED_OUT, fd);
   if (!(offset >= 0 && offset <= OFFSET_MAX) || offset != Math.floor(offset)) {
     return fail(E_BAD_OFFSET, io, PGAIO_HS_HANDED_OUT, offset);
   }
-  rc = measure(ioh, iovcnt);
-  if (rc < 0) return rc;
+  return OK;
+}
+
+/** Everything about the call is in order, `length` is set. */
+function startChecked(ioh: PgAioHandle, op: u32, fd: i32, iovcnt: u32, offset: f64): i32 {
+  assert(ioh.target != PGAIO_TID_INVALID);
   if (ioh.target == PGAIO_TID_FILE) {
     const data = targetDataOf(ioh);
     data.dbOid = ioh.length;
@@ -89,14 +102,52 @@ function start(at: u32, op: u32, fd: i32, iovcnt: u32, offset: f64): i32 {
   ioh.fd = fd;
   ioh.iov_length = <u16>iovcnt;
   ioh.offset = <u64>offset;
-  if (op == PGAIO_OP_READV) {
-    my_backend.reads++;
-    my_backend.read_bytes += ioh.length;
-  } else {
-    my_backend.writes++;
-    my_backend.write_bytes += ioh.length;
-  }
+  count(ioh.target, op, ioh.length);
   return stage(ioh, op);
+}
+
+/** As pg_stat_io counts: by the issuer, when the I/O is started. Five u64 per kind of target. */
+function count(target: u32, op: u32, bytes: u32): void {
+  assert(op != PGAIO_OP_INVALID);
+  const at = changetype<usize>(my_backend) + (target == PGAIO_TID_FILE
+    ? offsetof<PgAioBackend>("file_reads") : offsetof<PgAioBackend>("smgr_reads"));
+  if (op == PGAIO_OP_READV) {
+    store<u64>(at, load<u64>(at) + 1);
+    store<u64>(at, load<u64>(at, 8) + bytes, 8);
+  } else if (op == PGAIO_OP_WRITEV) {
+    store<u64>(at, load<u64>(at, 16) + 1, 16);
+    store<u64>(at, load<u64>(at, 24) + bytes, 24);
+  } else store<u64>(at, load<u64>(at, 32) + 1, 32);
+}
+
+/** Brings data and metadata of `fd` to the device. Consumes the handle. */
+export function pgaio_io_start_fsync(at: u32, fd: i32): i32 {
+  return startSync(at, PGAIO_OP_FSYNC, fd, 0, 0);
+}
+
+/** Brings the data of `fd` to the device. Consumes the handle. */
+export function pgaio_io_start_fdatasync(at: u32, fd: i32): i32 {
+  return startSync(at, PGAIO_OP_FDATASYNC, fd, 0, 0);
+}
+
+/**
+ * Starts writing `bytes` from `offset` of `fd` back to the device. A hint: a method or host without
+ * a call for a range brings the data of the whole file there. Consumes the handle.
+ */
+export function pgaio_io_start_flush_range(at: u32, fd: i32, offset: f64, bytes: f64): i32 {
+  return startSync(at, PGAIO_OP_FLUSH_RANGE, fd, offset, bytes);
+}
+
+function startSync(at: u32, op: u32, fd: i32, offset: f64, bytes: f64): i32 {
+  assert(op >= PGAIO_OP_FSYNC);
+  const rc = checkStart(at, fd, offset);
+  if (rc < 0) return rc;
+  const ioh = changetype<PgAioHandle>(at);
+  if (!(bytes >= 0 && bytes <= <f64>MAX_RW_COUNT) || bytes != Math.floor(bytes)) {
+    return fail(E_BAD_LENGTH, handleId(ioh), PGAIO_HS_HANDED_OUT, bytes);
+  }
+  ioh.length = <u32>bytes;
+  return startChecked(ioh, op, fd, 0, offset);
 }
 
 /** Checks the iovecs and leaves their sum in `length`: only callers' memory may be touched. */
@@ -139,7 +190,7 @@ function stage(ioh: PgAioHandle, op: u32): i32 {
   if ((ioh.flags & PGAIO_HF_SYNCHRONOUS) != 0 || methodNeedsSynchronous(ioh)) {
     my_backend.synchronous++;
     prepareSubmit(ioh);
-    return performSynchronously(ioh);
+    return performSynchronously(ioh, ioh.fd);
   }
   // Handles started by stage callbacks may have filled the array since acquire looked.
   if (my_backend.num_staged_ios == PGAIO_SUBMIT_BATCH_SIZE) {
@@ -179,7 +230,7 @@ export function pgaio_submit_staged(): i32 {
 /** How many I/Os are staged. */
 export function pgaio_have_staged(): i32 {
   if (my_procno == NONE) return fail(E_NO_BACKEND);
-  assert(my_backend.in_batchmode == 1 || my_backend.num_staged_ios == 0);
+  assert(my_backend.num_staged_ios <= PGAIO_SUBMIT_BATCH_SIZE);
   return my_backend.num_staged_ios;
 }
 
@@ -204,39 +255,61 @@ export function pgaio_exit_batchmode(): i32 {
 }
 
 /**
- * Executes a submitted I/O in this thread, over WASI (pgaio_io_perform_synchronously). A call that
- * a signal interrupted is made again; PostgreSQL's is not. A short transfer is a result, not
- * repeated: the layer above decides (PARTIAL).
+ * Executes a submitted I/O in this thread on descriptor `fd`, over WASI
+ * (pgaio_io_perform_synchronously); a negative `fd` is the -errno that kept it from being opened. A
+ * call that a signal interrupted is made again; PostgreSQL's is not. A short transfer is a result,
+ * not repeated: the layer above decides (PARTIAL).
  */
-export function performSynchronously(ioh: PgAioHandle): i32 {
+export function performSynchronously(ioh: PgAioHandle, fd: i32): i32 {
   const op = ioh.op;
-  if (op != PGAIO_OP_READV && op != PGAIO_OP_WRITEV) {
+  if (op == PGAIO_OP_INVALID || op > PGAIO_OP_FLUSH_RANGE) {
     return fail(E_OP_INVALID, handleId(ioh), stateOf(ioh), op);
   }
-  const transferred = changetype<usize>(my_backend) + offsetof<PgAioBackend>("transferred");
+  processCompletion(ioh, fd < 0 ? max(fd, -4095) : execute(ioh, fd), 0);
+  return OK;
+}
+
+/** The system call; bytes, or -errno. */
+function execute(ioh: PgAioHandle, fd: i32): i32 {
+  assert(fd >= 0);
+  const transferred = changetype<usize>(my_place) + offsetof<PgAioPlace>("transferred");
   let errno: i32;
   do { // every round is a signal delivered to this thread: as many as there are signals
-    my_backend.transferred = 0;
-    errno = op == PGAIO_OP_READV
-      ? fd_pread(ioh.fd, iovecsOf(ioh), ioh.iov_length, ioh.offset, transferred)
-      : fd_pwrite(ioh.fd, iovecsOf(ioh), ioh.iov_length, ioh.offset, transferred);
+    my_place.transferred = 0;
+    switch (<u32>ioh.op) {
+      case PGAIO_OP_READV: {
+        errno = fd_pread(fd, iovecsOf(ioh), ioh.iov_length, ioh.offset, transferred);
+        break;
+      }
+      case PGAIO_OP_WRITEV: {
+        errno = fd_pwrite(fd, iovecsOf(ioh), ioh.iov_length, ioh.offset, transferred);
+        break;
+      }
+      case PGAIO_OP_FSYNC: { errno = fd_sync(fd); break; }
+      default: { errno = fd_datasync(fd); break; }
+    }
     errno = errnoOfWasi(errno);
   } while (errno == EINTR);
-  processCompletion(ioh, errno != 0 ? -errno : <i32>min(my_backend.transferred, ioh.length), 0);
-  return OK;
+  return errno != 0 ? -errno : <i32>min(my_place.transferred, ioh.length);
 }
 
 /** From the raw result to COMPLETED_SHARED, and on to IDLE if the owner is at hand. */
 export function processCompletion(ioh: PgAioHandle, raw: i32, thrown: u32): void {
+  const id = handleId(ioh);
+  const owner = ioh.owner_procno;
   ioh.result = raw;
   updateState(ioh, PGAIO_HS_SUBMITTED, PGAIO_HS_COMPLETED_IO);
+  finishCompletion(ioh, id, owner, thrown);
+}
+
+/** The second half: also where a thread that died in the callbacks left off (sweep.ts). */
+export function finishCompletion(ioh: PgAioHandle, id: u32, owner: i32, thrown: u32): void {
+  assert(handleId(ioh) == id);
   callCompleteShared(ioh, thrown);
-  const status = resultStatus(ioh.distilled_word);
-  if (status == PGAIO_RS_ERROR) my_backend.errors++;
-  else if (status == PGAIO_RS_PARTIAL) my_backend.partials++;
-  const mine = ioh.owner_procno == my_procno;
   updateState(ioh, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_SHARED);
-  if (mine) reclaim(ioh, PGAIO_HS_COMPLETED_SHARED);
+  // From here on the handle is its owner's: it may be reclaimed and in use again already.
+  if (owner == my_procno) reclaim(ioh, PGAIO_HS_COMPLETED_SHARED);
+  else ringOwner(id, owner);
 }
 
 /**
@@ -251,8 +324,9 @@ export function pgaio_io_process_completion(at: u32, raw: i32): i32 {
   const state = stateOf(ioh);
   if (callback_depth > 0) return fail(E_CRITICAL, handleId(ioh), state);
   if (state != PGAIO_HS_SUBMITTED) return fail(E_COMPLETION_STATE, handleId(ioh), state);
-  if (raw < -4095 || (raw > 0 && <u32>raw > ioh.length)) {
-    return fail(E_BAD_RESULT, handleId(ioh), state, raw, ioh.length);
+  const most: u32 = ioh.op > PGAIO_OP_WRITEV ? 0 : ioh.length;
+  if (raw < -4095 || (raw > 0 && <u32>raw > most)) {
+    return fail(E_BAD_RESULT, handleId(ioh), state, raw, most);
   }
   processCompletion(ioh, raw, 0);
   return OK;
@@ -276,7 +350,7 @@ export function pgaio_closing_fd(fd: i32): i32 {
       id = ioh.node_next;
       continue;
     }
-    rc = waitOwn(ioh, ioh.generation);
+    rc = waitOwn(ioh, ioh.generation, -1);
     if (rc < 0) return rc;
     id = my_backend.in_flight_head;
   }

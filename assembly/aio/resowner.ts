@@ -45,7 +45,7 @@ export function checkResourceOwner(at: u32): i32 {
 }
 
 /** A new owner, under `parent` or 0. There are RESOURCE_OWNERS per backend. */
-export function ResourceOwnerCreate(parent: u32): i32 {
+export function ResourceOwnerCreate(parent: u32): f64 {
   if (my_procno == NONE) return fail(E_NO_BACKEND);
   if (parent != 0) {
     const rc = checkResourceOwner(parent);
@@ -59,7 +59,7 @@ export function ResourceOwnerCreate(parent: u32): i32 {
     owner.io_head = NONE;
     owner.io_tail = NONE;
     owner.io_count = 0;
-    return changetype<usize>(owner) as i32;
+    return <f64>changetype<usize>(owner);
   }
   return fail(E_RESOWNER_FULL, NONE, 0, RESOURCE_OWNERS);
 }
@@ -116,7 +116,10 @@ export function ResourceOwnerDelete(at: u32): i32 {
   const rc = checkResourceOwner(at);
   if (rc < 0) return rc;
   const owner = changetype<ResourceOwner>(at);
-  if (owner.io_count != 0) return fail(E_RESOWNER_BUSY, owner.io_head, 0, owner.io_count);
+  if (owner.io_count != 0) {
+    const head = owner.io_head;
+    return fail(E_RESOWNER_BUSY, head, stateOf(handleAt(head)), owner.io_count);
+  }
   for (let index: u32 = 0; index < RESOURCE_OWNERS; index++) {
     const child = ownerAt(index);
     if (child.in_use == 1 && child.parent == at) return fail(E_RESOWNER_BUSY, NONE, 0, 0, 1);
@@ -153,10 +156,10 @@ export function forgetIo(ioh: PgAioHandle): void {
   ioh.resowner = 0;
 }
 
-/** All owners of this backend end with it; no handle is left to remember them. */
-export function dropOwners(): void {
+/** All owners of a backend end with it; no handle is left to remember them. */
+export function dropOwnersOf(procno: i32): void {
+  assert(procno >= 0);
   for (let index: u32 = 0; index < RESOURCE_OWNERS; index++) {
-    assert(ownerAt(index).io_count == 0);
-    ownerAt(index).in_use = 0;
+    changetype<ResourceOwner>(ownersOf(procno) + <usize>index * RESOWNER_BYTES).in_use = 0;
   }
 }

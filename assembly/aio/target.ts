@@ -5,12 +5,16 @@
  * file of the host's, by its number in the host's table.
  */
 import {
-  E_BAD_BLOCKS, E_BAD_FORK, E_BAD_TARGET, E_TARGET_TWICE, OK, fail,
+  E_BAD_BLOCKS, E_BAD_FILE, E_BAD_FORK, E_BAD_TARGET, E_TARGET_TWICE, OK, fail,
 } from "../errors";
+import { fileKnown } from "../shm/files";
 import { handleId } from "../shm/layout";
 import { checkHandedOut, checkHandle } from "./check";
 import { PgAioHandle, stateOf } from "./handle";
-import { PGAIO_TID_COUNT, PGAIO_TID_FILE, PGAIO_TID_INVALID, PGAIO_TID_SMGR } from "./types";
+import {
+  PGAIO_HS_HANDED_OUT, PGAIO_OP_INVALID, PGAIO_TID_COUNT, PGAIO_TID_FILE, PGAIO_TID_INVALID,
+  PGAIO_TID_SMGR,
+} from "./types";
 
 /**
  * For FILE, `spcOid` is the host's number of the file, `dbOid` the bytes asked for and `relNumber`
@@ -36,6 +40,13 @@ const BLOCKS_END: u64 = 0xffffffff;
 @inline export function targetDataAt(ioh: PgAioHandle): usize {
   return changetype<usize>(ioh) + offsetof<PgAioHandle>("target_data");
 }
+/** Three words: memory.copy is a call into the engine's C++ and costs as much as the rest. */
+@inline export function copyTargetData(to: usize, from: usize): void {
+  assert(((to | from) & 3) == 0);
+  store<u64>(to, load<u64>(from));
+  store<u64>(to, load<u64>(from, 8), 8);
+  store<u64>(to, load<u64>(from, 16), 16);
+}
 @inline export function targetDataOf(ioh: PgAioHandle): PgAioTargetData {
   return changetype<PgAioTargetData>(targetDataAt(ioh));
 }
@@ -49,7 +60,10 @@ export function pgaio_io_set_target(at: u32, target: u32): i32 {
     return fail(E_BAD_TARGET, handleId(ioh), stateOf(ioh), target);
   }
   if (ioh.target != PGAIO_TID_INVALID) return fail(E_TARGET_TWICE, handleId(ioh), stateOf(ioh));
-  memory.fill(targetDataAt(ioh), 0, TARGET_DATA_BYTES);
+  const data = targetDataAt(ioh);
+  store<u64>(data, 0);
+  store<u64>(data, 0, 8);
+  store<u64>(data, 0, 16);
   targetDataOf(ioh).bits = target << TARGET_SHIFT;
   ioh.target = <u8>target;
   return OK;
@@ -61,11 +75,14 @@ export function pgaio_io_set_target(at: u32, target: u32): i32 {
  */
 export function pgaio_io_set_target_smgr(at: u32, spcOid: u32, dbOid: u32, relNumber: u32,
   fork: u32, blockNum: u32, nblocks: u32, flags: u32): i32 {
-  if (fork > MAX_FORKNUM) return fail(E_BAD_FORK, -1, 0, fork);
+  let rc = checkHandedOut(at);
+  if (rc < 0) return rc;
+  const io = handleId(changetype<PgAioHandle>(at));
+  if (fork > MAX_FORKNUM) return fail(E_BAD_FORK, io, PGAIO_HS_HANDED_OUT, fork);
   if (nblocks == 0 || <u64>blockNum + nblocks > BLOCKS_END) {
-    return fail(E_BAD_BLOCKS, -1, 0, blockNum, nblocks);
+    return fail(E_BAD_BLOCKS, io, PGAIO_HS_HANDED_OUT, blockNum, nblocks);
   }
-  const rc = pgaio_io_set_target(at, PGAIO_TID_SMGR);
+  rc = pgaio_io_set_target(at, PGAIO_TID_SMGR);
   if (rc < 0) return rc;
   const is_temp = (flags & 1) != 0;
   const data = targetDataOf(changetype<PgAioHandle>(at));
@@ -80,8 +97,13 @@ export function pgaio_io_set_target_smgr(at: u32, spcOid: u32, dbOid: u32, relNu
 
 /** Sets target FILE: the host's number of the file and, if pages are meant, their block range. */
 export function pgaio_io_set_target_file(at: u32, file: u32, blockNum: u32, nblocks: u32): i32 {
-  if (<u64>blockNum + nblocks > BLOCKS_END) return fail(E_BAD_BLOCKS, -1, 0, blockNum, nblocks);
-  const rc = pgaio_io_set_target(at, PGAIO_TID_FILE);
+  let rc = checkHandedOut(at);
+  if (rc < 0) return rc;
+  if (<u64>blockNum + nblocks > BLOCKS_END) {
+    const io = handleId(changetype<PgAioHandle>(at));
+    return fail(E_BAD_BLOCKS, io, PGAIO_HS_HANDED_OUT, blockNum, nblocks);
+  }
+  rc = pgaio_io_set_target(at, PGAIO_TID_FILE);
   if (rc < 0) return rc;
   const data = targetDataOf(changetype<PgAioHandle>(at));
   data.spcOid = file;
@@ -108,8 +130,24 @@ export function pgaio_io_get_target_data(at: u32): i32 {
   return rc < 0 ? rc : targetDataAt(changetype<PgAioHandle>(at)) as i32;
 }
 
+/**
+ * Says which file of the table of files the I/O goes to, whatever its target: another thread then
+ * opens that, instead of finding the path of a relation. 0: none.
+ */
+export function pgaio_io_set_file(at: u32, file: u32): i32 {
+  const rc = checkHandedOut(at);
+  if (rc < 0) return rc;
+  const ioh = changetype<PgAioHandle>(at);
+  assert(ioh.op == PGAIO_OP_INVALID);
+  if (file != 0 && !fileKnown(file)) return fail(E_BAD_FILE, handleId(ioh), stateOf(ioh), file);
+  ioh.file = file;
+  return OK;
+}
+
 /** Whether a thread other than the issuer can open the target: what a worker needs. */
-@inline export function targetCanReopen(ioh: PgAioHandle): bool {
+export function targetCanReopen(ioh: PgAioHandle): bool {
   assert(ioh.target != PGAIO_TID_INVALID);
-  return ioh.target == PGAIO_TID_FILE || (targetDataOf(ioh).bits & IS_TEMP) == 0;
+  if (ioh.file != 0) return fileKnown(ioh.file);
+  const data = targetDataOf(ioh);
+  return ioh.target == PGAIO_TID_FILE ? fileKnown(data.spcOid) : (data.bits & IS_TEMP) == 0;
 }

@@ -18,6 +18,9 @@ export const PGAIO_HS_COMPLETED_LOCAL: u32 = 7;
 export const PGAIO_OP_INVALID: u32 = 0;
 export const PGAIO_OP_READV: u32 = 1;
 export const PGAIO_OP_WRITEV: u32 = 2;
+export const PGAIO_OP_FSYNC: u32 = 3;
+export const PGAIO_OP_FDATASYNC: u32 = 4;
+export const PGAIO_OP_FLUSH_RANGE: u32 = 5;
 
 // Targets. FILE is ours: any file opened through the host.
 export const PGAIO_TID_INVALID: u32 = 0;
@@ -67,6 +70,8 @@ export const PGAIO_HANDLE_MAX_CALLBACKS: u32 = 4;
 export const PG_IOV_MAX: u32 = 128; // iovecs per I/O, most that io_max_combine_limit can be
 export const MAX_RW_COUNT: u32 = 0x7ffff000; // bytes Linux moves in one call at the most
 export const RESOURCE_OWNERS: u32 = 64; // per backend
+export const MAX_IO_WORKERS: u32 = 32;
+export const IO_WORKER_QUEUE_SIZE: u32 = 64; // handles waiting for a worker, a power of two
 
 // Bits of cb_data of the page callbacks (bufmgr.h: READ_BUFFERS_*).
 export const READ_BUFFERS_ZERO_ON_ERROR: u32 = 1;
@@ -89,7 +94,9 @@ export const REPORT_OPEN_BATCH: u32 = 4; // open AIO batch at end of (sub-)trans
 export const REPORT_CHECKSUM: u32 = 5; // page verification failed, calculated checksum ...
 export const REPORT_RETURN_LOST: u32 = 6; // a PgAioReturn was overwritten before its I/O ended
 
-/** Error data of a result whose host callback threw: all 23 bits, no callback of ours has that. */
+/** Where error data of PGAIO_HCB_FILE has an operation that moves no bytes; below it errno. */
+export const FILE_OP_SHIFT: u32 = 12;
+/** Error data of a result whose host callback threw, or was not there: no other has it. */
 export const HOST_CALLBACK_THREW: u32 = 0x7fffff;
 
 // Errnos the core itself acts on or makes (Linux numbers).

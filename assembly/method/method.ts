@@ -4,7 +4,6 @@
  *
  * | operation          | contract                                                            |
  * |--------------------|---------------------------------------------------------------------|
- * | shmemSize, Init    | none needs shared memory of its own yet                             |
  * | initBackend        | checks that this build can run the method                           |
  * | needsSynchronous   | true: the issuer executes the I/O inside start                      |
  * | submit             | takes all of them, each at least SUBMITTED on return; count or error |
@@ -14,24 +13,29 @@
  */
 import { E_BAD_SETTING, E_OP_INVALID, OK, fail } from "../errors";
 import { PgAioHandle } from "../aio/handle";
-import { IOMETHOD_HOST, IOMETHOD_SYNC } from "../aio/types";
+import { IOMETHOD_HOST, IOMETHOD_SYNC, IOMETHOD_WORKER, PGAIO_HF_SYNCHRONOUS } from "../aio/types";
 import { GUC_IO_METHOD, io_method } from "../shm/settings";
 import { hostSubmit, hostWaitOne } from "./host";
 import { syncSubmit } from "./sync";
+import {
+  workerHelp, workerNeedsSynchronous, workersRunning, workerSubmit,
+} from "./worker";
 
 export function methodInitBackend(): i32 {
   if (io_method == IOMETHOD_SYNC || io_method == IOMETHOD_HOST) return OK;
+  if (io_method == IOMETHOD_WORKER && !isDefined(PGAIO_UNSHARED)) return OK;
   return fail(E_BAD_SETTING, -1, 0, GUC_IO_METHOD, io_method);
 }
 
 @inline export function methodNeedsSynchronous(ioh: PgAioHandle): bool {
-  return io_method == IOMETHOD_SYNC;
+  return io_method == IOMETHOD_SYNC || io_method == IOMETHOD_WORKER && workerNeedsSynchronous(ioh);
 }
 
 export function methodSubmit(count: u32, ids: usize): i32 {
   assert(count > 0);
   switch (io_method) {
     case IOMETHOD_SYNC: return syncSubmit(ids);
+    case IOMETHOD_WORKER: return workerSubmit(count, ids);
     case IOMETHOD_HOST: return hostSubmit(count, ids);
     default: return fail(E_OP_INVALID);
   }
@@ -44,4 +48,15 @@ export function methodWaitOne(ioh: PgAioHandle, generation: u64): i32 {
   return hostWaitOne(ioh, generation);
 }
 
-@inline export function methodWaitsBeforeClose(): bool { return io_method == IOMETHOD_HOST; }
+/**
+ * A waiter's help with an I/O that is submitted and that nobody may ever execute: without I/O
+ * workers at once, else only after it waited long. True when it was executed here.
+ */
+export function methodHelp(ioh: PgAioHandle, waited: bool): bool {
+  assert(ioh.owner_procno >= 0);
+  if (io_method != IOMETHOD_WORKER || (ioh.flags & PGAIO_HF_SYNCHRONOUS) != 0) return false;
+  return (waited || workersRunning() == 0) && workerHelp(ioh);
+}
+
+/** WORKER, too, unlike PostgreSQL's: workers use the issuer's descriptor, or the file's number. */
+@inline export function methodWaitsBeforeClose(): bool { return io_method != IOMETHOD_SYNC; }

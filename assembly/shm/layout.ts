@@ -3,8 +3,9 @@
  * What lies where in the shared memory. One memory, laid out once from the settings, never grown;
  * everything in it is found by offset or index. In this order:
  *
- *   PgAioCtl · PgAioBackend[] · PgAioHandle[] · iovecs · handle data · resource owners ·
- *   frame owners · trace ring ‖ local memory of each backend · page frames
+ *   PgAioCtl · PgAioBackend[] · PgAioDoorbell[] · PgAioHandle[] · iovecs · handle data ·
+ *   filled returns · worker control · PgAioWorker[] · resource owners · files · frame owners ·
+ *   trace ring ‖ local memory of each backend · page frames
  *
  * What stands after ‖ is the callers' memory: results, wait references and page data go there and
  * nowhere else (`isCallers`). Sizes after AioShmemSize and AioShmemInit of aio_init.c.
@@ -12,18 +13,19 @@
 import { PgAioBackend } from "../aio/backend";
 import { PgAioHandle } from "../aio/handle";
 import { E_MEMORY_LIMIT, fail } from "../errors";
-import { RESOURCE_OWNERS } from "../aio/types";
+import { MAX_IO_WORKERS, RESOURCE_OWNERS } from "../aio/types";
 import {
   block_size, fixMaxConcurrency, io_max_combine_limit, io_max_concurrency, local_memory,
-  max_backends, shared_buffers, trace_size,
+  max_backends, max_files, shared_buffers, trace_size,
 } from "./settings";
 import {
-  BACKEND_SHIFT, CTL_AT, CTL_BYTES, DATA_BYTES, FRAME_OWNER_BYTES, HANDLE_SHIFT, IOVEC_BYTES,
-  RESOWNER_BYTES, TRACE_BYTES,
+  BACKEND_SHIFT, CTL_AT, CTL_BYTES, DATA_BYTES, DOORBELL_BYTES, FILE_BYTES, FRAME_OWNER_BYTES,
+  HANDLE_SHIFT, IOVEC_BYTES, RESOWNER_BYTES, TRACE_BYTES, WORKER_BYTES, WORKER_CONTROL_BYTES,
+  WORKER_SCRATCH_BYTES,
 } from "./sizes";
 
 /** Raised whenever a field below or in a structure moves. */
-export const LAYOUT_VERSION: u32 = 1;
+export const LAYOUT_VERSION: u32 = 4;
 export const SHMEM_MAGIC: u32 = 0x49414750; // "PGAI" in a dump
 
 const FRAME_ALIGN: u64 = 4096; // O_DIRECT on any device
@@ -63,7 +65,21 @@ export const CTL_READY: u32 = 2;
   frame_hint: u32; //          96  where the last search for free frames ended
   trace_on: u32; //           100  1 while transitions are recorded
   trace_next: u32; //         104  number of the next trace entry, wraps
-  host_callbacks: u32; //     108  phases of host callbacks 32 .. 63, a byte each (32 bytes)
+  doorbells: u32; //          108  offset of PgAioDoorbell[max_backends]
+  done_returns: u32; //       112  offset of the lists of filled PgAioReturns, one per backend
+  worker_control: u32; //     116  offset of PgAioWorkerControl
+  workers: u32; //            120  offset of PgAioWorker[MAX_IO_WORKERS]
+  files: u32; //              124  offset of PgAioFile[max_files]
+  file_lock: u32; //          128  lock.ts, held while a file gets a number
+  segment_size: u32; //       132  blocks of a relation's file
+  max_files: u32; //          136  entries of the table of files
+  callbacks_everywhere: u32; // 140  bit n: every thread loads host callback 32 + n
+  io_min_workers: u32; //     144  I/O workers there always are
+  io_max_workers: u32; //     148  I/O workers there may be
+  io_worker_idle_timeout: u32; // 152  ms until one above the minimum leaves
+  io_worker_launch_interval: u32; // 156  ms between launches above the minimum
+  worker_scratch: u32; //     160  offset of the I/O workers' room for paths
+  host_callbacks: u32; //     164  phases of host callbacks 32 .. 63, a byte each (32 bytes)
 }
 if (offsetof<PgAioCtl>("host_callbacks") + 32 > CTL_BYTES) ERROR("PgAioCtl outgrew its place");
 
@@ -79,6 +95,11 @@ export let trace_at: usize = 0;
 export let local_at: usize = 0;
 export let frames_at: usize = 0;
 export let memory_end: usize = 0;
+export let doorbells_at: usize = 0;
+export let done_returns_at: usize = 0;
+export let worker_control_at: usize = 0;
+export let workers_at: usize = 0;
+export let files_at: usize = 0;
 
 @inline export function ctl(): PgAioCtl { return changetype<PgAioCtl>(CTL_AT); }
 @inline export function backendAt(procno: u32): PgAioBackend {
@@ -106,6 +127,10 @@ export let memory_end: usize = 0;
   return data_at + <usize>ioh.iovec_off * DATA_BYTES;
 }
 
+/** Entries of a backend's list of filled returns: as many as its handles, and the one acquired. */
+@inline export function doneReturnsMax(): u32 { return io_max_concurrency + 1; }
+@inline export function doneReturnsBytes(): u32 { return (4 * doneReturnsMax() + 127) & ~127; }
+
 /** Where each region ends up, for the settings in force; `end` is the size of it all. */
 let end: u64 = 0;
 @inline function region(bytes: u64, align: u64 = 128): u64 {
@@ -120,10 +145,16 @@ export function layOut(to: PgAioCtl | null): u64 {
   const slices = handles * io_max_combine_limit;
   end = CTL_AT + CTL_BYTES;
   const backends = region(<u64>max_backends << BACKEND_SHIFT);
+  const doorbells = region(<u64>max_backends * DOORBELL_BYTES);
   const io_handles = region(handles << HANDLE_SHIFT);
   const iovecs = region(slices * IOVEC_BYTES);
   const handle_data = region(slices * DATA_BYTES);
+  const done_returns = region(<u64>max_backends * doneReturnsBytes());
+  const worker_control = region(WORKER_CONTROL_BYTES);
+  const workers = region(<u64>MAX_IO_WORKERS * WORKER_BYTES);
+  const worker_scratch = region(<u64>MAX_IO_WORKERS * WORKER_SCRATCH_BYTES);
   const resowners = region(<u64>max_backends * RESOURCE_OWNERS * RESOWNER_BYTES);
+  const files = region(<u64>max_files * FILE_BYTES);
   const frame_owners = region(<u64>shared_buffers * FRAME_OWNER_BYTES);
   const trace = region(<u64>trace_size * TRACE_BYTES);
   const local = region(<u64>max_backends * local_memory, FRAME_ALIGN);
@@ -132,6 +163,12 @@ export function layOut(to: PgAioCtl | null): u64 {
     to.size = <u32>end;
     to.io_handle_count = <u32>handles;
     to.backends = <u32>backends;
+    to.doorbells = <u32>doorbells;
+    to.done_returns = <u32>done_returns;
+    to.worker_control = <u32>worker_control;
+    to.workers = <u32>workers;
+    to.worker_scratch = <u32>worker_scratch;
+    to.files = <u32>files;
     to.io_handles = <u32>io_handles;
     to.iovecs = <u32>iovecs;
     to.handle_data = <u32>handle_data;
@@ -162,6 +199,11 @@ export function adoptLayout(): void {
   handles_at = from.io_handles;
   handle_count = from.io_handle_count;
   backends_at = from.backends;
+  doorbells_at = from.doorbells;
+  done_returns_at = from.done_returns;
+  worker_control_at = from.worker_control;
+  workers_at = from.workers;
+  files_at = from.files;
   iovecs_at = from.iovecs;
   data_at = from.handle_data;
   resowners_at = from.resowners;

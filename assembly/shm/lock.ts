@@ -1,33 +1,77 @@
 /**
- * A lock in one word of shared memory, after the three-state futex mutex: 0 free, 1 held,
- * 2 held and somebody may be waiting. For rare, short sections (page frames, slots); the path of
- * an I/O takes none.
+ * A lock in one word of shared memory: 0 free, else the number of the thread that holds it, its top
+ * bit set when somebody may be waiting. For short, rare sections; the path of a synchronous I/O
+ * takes none. A thread can be ended anywhere, hence the holder's number: who finds it dead frees
+ * its locks (lockBreak), and every section leaves what it guards usable at each step.
  */
-import { compareExchange32, exchange32, futexWait, futexWake } from "./atomics";
+import { my_thread } from "../aio/backend";
+import { compareExchange32, exchange32, futexWait, futexWake, loadAcquire32 } from "./atomics";
 
 const FREE: u32 = 0;
-const HELD: u32 = 1;
-const CONTENDED: u32 = 2;
-
+const CONTENDED: u32 = 0x80000000;
 /**
- * Takes the lock. Sections are a few hundred instructions, so a waiter sleeps at most that long,
- * and the holder wakes it; a holder that dies inside one is a broken memory, which the time-out
- * turns into a trap instead of a silent hang.
+ * Sections are a few hundred instructions. A waiter looks again after this long, should the holder
+ * have been ended and its lock broken between its look and its sleep.
  */
-export function lockAcquire(at: usize): void {
+const LOOK_AGAIN_NS: i64 = 100_000_000;
+
+/** Number of the thread that holds the lock, 0 while it is free. */
+export function lockHolder(at: usize): u32 { return loadAcquire32(at) & ~CONTENDED; }
+
+/** Takes the lock if it is free. */
+export function lockTry(at: usize): bool {
   assert((at & 3) == 0);
-  if (compareExchange32(at, FREE, HELD) == FREE) return;
-  while (exchange32(at, CONTENDED) != FREE) {
-    const woken = futexWait(at, CONTENDED, LOCK_TIMEOUT_NS);
-    assert(woken != 2, "the holder is gone");
+  assert(my_thread != 0);
+  return compareExchange32(at, FREE, my_thread) == FREE;
+}
+
+/** Takes the lock if it is free, or becomes so while one looks: sections are that short. */
+export function lockSpin(at: usize): bool {
+  assert((at & 3) == 0);
+  for (let i: u32 = 0; i < SPIN_ROUNDS; i++) {
+    if (loadAcquire32(at) == FREE && lockTry(at)) return true;
+  }
+  return false;
+}
+/** Some 200 ns: a section takes about as long. */
+const SPIN_ROUNDS: u32 = isDefined(PGAIO_SIM) ? 2 : 200;
+
+/** Takes the lock; the holder wakes a waiter when it leaves. */
+export function lockAcquire(at: usize): void {
+  if (lockSpin(at)) return;
+  while (true) { // each round the holder has changed, or 100 ms have passed
+    const holder = loadAcquire32(at);
+    if (holder == FREE) {
+      // Whoever has waited cannot know that it was the only one.
+      if (compareExchange32(at, FREE, my_thread | CONTENDED) == FREE) return;
+      continue;
+    }
+    assert((holder & ~CONTENDED) != my_thread, "a thread waits for itself");
+    const contended = holder | CONTENDED;
+    if (holder == contended || compareExchange32(at, holder, contended) == holder) {
+      futexWait(at, contended, LOOK_AGAIN_NS);
+    }
   }
 }
 
 export function lockRelease(at: usize): void {
   const before = exchange32(at, FREE);
-  assert(before != FREE);
-  if (before == CONTENDED) futexWake(at, 1);
+  assert((before & ~CONTENDED) == my_thread, "somebody else's lock");
+  if ((before & CONTENDED) != 0) futexWake(at, 1);
 }
 
-/** 30 s: five orders of magnitude above the longest section. */
-const LOCK_TIMEOUT_NS: i64 = 30_000_000_000;
+/** Frees a lock that a thread which has ended still holds. */
+export function lockBreak(at: usize, thread: u32): void {
+  assert(thread != 0);
+  while (true) { // a waiter may mark it contended meanwhile, once
+    const holder = loadAcquire32(at);
+    if ((holder & ~CONTENDED) != thread) {
+      futexWake(at, -1); // the dead may have been the one that was woken to take it
+      return;
+    }
+    if (compareExchange32(at, holder, FREE) == holder) {
+      futexWake(at, -1);
+      return;
+    }
+  }
+}

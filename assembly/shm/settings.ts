@@ -9,7 +9,7 @@ import { E_BAD_SETTING, E_SETTING_LATE, OK, fail } from "../errors";
 import { loadAcquire32, storeRelease32 } from "./atomics";
 import { PgAioCtl } from "./layout";
 import { CTL_AT } from "./sizes";
-import { IOMETHOD_HOST, IOMETHOD_SYNC, PG_IOV_MAX } from "../aio/types";
+import { IOMETHOD_HOST, IOMETHOD_SYNC, MAX_IO_WORKERS, PG_IOV_MAX } from "../aio/types";
 
 export const GUC_IO_METHOD: u32 = 0;
 export const GUC_IO_MAX_CONCURRENCY: u32 = 1; // handles per backend; -1 derives it
@@ -22,7 +22,14 @@ export const GUC_LOCAL_MEMORY: u32 = 7; // bytes of each backend's own area
 export const GUC_TRACE_SIZE: u32 = 8; // entries of the trace ring, a power of two
 export const GUC_TRACE: u32 = 9; // 1 while transitions are recorded
 export const GUC_DATA_CHECKSUMS: u32 = 10; // 1 when pages carry checksums
-export const GUC_COUNT: u32 = 11;
+export const GUC_IO_MIN_WORKERS: u32 = 11; // I/O workers there always are
+export const GUC_IO_MAX_WORKERS: u32 = 12; // I/O workers there may be
+export const GUC_IO_WORKER_IDLE_TIMEOUT: u32 = 13; // ms until one above the minimum leaves
+export const GUC_IO_WORKER_LAUNCH_INTERVAL: u32 = 14; // ms between two launches above the minimum
+export const GUC_SEGMENT_SIZE: u32 = 15; // blocks of a relation's file
+export const GUC_MAX_FILES: u32 = 16; // files that other threads can open again
+export const GUC_CALLBACKS_EVERYWHERE: u32 = 17; // bit n: every thread loads host callback 32 + n
+export const GUC_COUNT: u32 = 18;
 
 /** PostgreSQL's processes that are not backends: 6 and MAX_IO_WORKERS (proc.h). */
 export const NUM_AUXILIARY_PROCS: u32 = 38;
@@ -39,6 +46,9 @@ export let block_size: u32 = 8192;
 export let local_memory: u32 = 65536;
 export let trace_size: u32 = 4096;
 export let data_checksums: bool = true;
+export let segment_size: u32 = 131072;
+export let max_files: u32 = 256;
+export let callbacks_everywhere: u32 = 0;
 
 /** True once the memory is laid out: from then on what shaped it stays. */
 let fixed: bool = false;
@@ -62,6 +72,13 @@ export function publishSettings(to: PgAioCtl): void {
   to.local_memory = local_memory;
   to.trace_size = trace_size;
   to.data_checksums = data_checksums;
+  to.segment_size = segment_size;
+  to.max_files = max_files;
+  to.callbacks_everywhere = callbacks_everywhere;
+  to.io_min_workers = 2;
+  to.io_max_workers = 8;
+  to.io_worker_idle_timeout = 60000;
+  to.io_worker_launch_interval = 100;
 }
 
 /** Takes the settings of a memory that is ready: they outrank this instance's wishes. */
@@ -76,6 +93,9 @@ export function adoptSettings(from: PgAioCtl): void {
   local_memory = from.local_memory;
   trace_size = from.trace_size;
   data_checksums = from.data_checksums == 1;
+  segment_size = from.segment_size;
+  max_files = from.max_files;
+  callbacks_everywhere = from.callbacks_everywhere;
   fixed = true;
 }
 
@@ -93,6 +113,13 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_BLOCK_SIZE: return value >= 1024 && value <= 32768 && isPowerOfTwo(value);
     case GUC_LOCAL_MEMORY: return value >= 4096 && value <= 67108864 && (value & 4095) == 0;
     case GUC_TRACE_SIZE: return value >= 16 && value <= 1048576 && isPowerOfTwo(value);
+    case GUC_IO_MIN_WORKERS:
+    case GUC_IO_MAX_WORKERS: return value >= 1 && value <= <i32>MAX_IO_WORKERS;
+    case GUC_IO_WORKER_IDLE_TIMEOUT:
+    case GUC_IO_WORKER_LAUNCH_INTERVAL: return value >= 0;
+    case GUC_SEGMENT_SIZE: return value >= 1;
+    case GUC_MAX_FILES: return value >= 1 && value <= 65536;
+    case GUC_CALLBACKS_EVERYWHERE: return true;
     case GUC_TRACE:
     case GUC_DATA_CHECKSUMS: return value == 0 || value == 1;
     default: return false;
@@ -102,10 +129,15 @@ function inRange(guc: u32, value: i32): bool {
 /** Sets GUC_* `guc`. What shapes the memory can be set only before AioShmemInit. */
 export function pgaio_set_guc(guc: u32, value: i32): i32 {
   if (!inRange(guc, value)) return fail(E_BAD_SETTING, -1, 0, guc, value);
-  const any_time = guc == GUC_IO_COMBINE_LIMIT || guc == GUC_TRACE;
-  if (any_time ? guc == GUC_TRACE && !fixed : fixed) return fail(E_SETTING_LATE, -1, 0, guc, value);
+  const word = wordOf(guc);
+  if (guc != GUC_IO_COMBINE_LIMIT && (word == 0) == fixed) {
+    return fail(E_SETTING_LATE, -1, 0, guc, value);
+  }
+  if (word != 0) {
+    storeRelease32(word, value);
+    return OK;
+  }
   switch (guc) {
-    case GUC_TRACE: { storeRelease32(traceWord(), value); break; }
     case GUC_IO_METHOD: { io_method = value; break; }
     case GUC_IO_MAX_CONCURRENCY: { io_max_concurrency = value; break; }
     case GUC_IO_MAX_COMBINE_LIMIT: { io_max_combine_limit = value; break; }
@@ -116,6 +148,9 @@ export function pgaio_set_guc(guc: u32, value: i32): i32 {
     case GUC_LOCAL_MEMORY: { local_memory = value; break; }
     case GUC_TRACE_SIZE: { trace_size = value; break; }
     case GUC_DATA_CHECKSUMS: { data_checksums = value == 1; break; }
+    case GUC_SEGMENT_SIZE: { segment_size = value; break; }
+    case GUC_MAX_FILES: { max_files = value; break; }
+    case GUC_CALLBACKS_EVERYWHERE: { callbacks_everywhere = value; break; }
     default: assert(false);
   }
   return OK;
@@ -123,6 +158,9 @@ export function pgaio_set_guc(guc: u32, value: i32): i32 {
 
 /** Value of GUC_* `guc`: before AioShmemInit what was asked for, after it what is in force. */
 export function pgaio_get_guc(guc: u32): i32 {
+  if (guc >= GUC_COUNT) return fail(E_BAD_SETTING, -1, 0, guc);
+  const word = wordOf(guc);
+  if (word != 0) return fixed ? loadAcquire32(word) : 0;
   switch (guc) {
     case GUC_IO_METHOD: return io_method;
     case GUC_IO_MAX_CONCURRENCY: return io_max_concurrency;
@@ -133,11 +171,25 @@ export function pgaio_get_guc(guc: u32): i32 {
     case GUC_BLOCK_SIZE: return block_size;
     case GUC_LOCAL_MEMORY: return local_memory;
     case GUC_TRACE_SIZE: return trace_size;
-    case GUC_TRACE: return fixed ? loadAcquire32(traceWord()) : 0;
     case GUC_DATA_CHECKSUMS: return <i32>data_checksums;
+    case GUC_SEGMENT_SIZE: return segment_size;
+    case GUC_MAX_FILES: return max_files;
+    case GUC_CALLBACKS_EVERYWHERE: return callbacks_everywhere;
     default: return fail(E_BAD_SETTING, -1, 0, guc);
   }
 }
 
-/** Of the memory, not of the instance: a trace has the transitions of all backends. */
-function traceWord(): usize { return CTL_AT + offsetof<PgAioCtl>("trace_on"); }
+/** Settings of the memory, not of the instance: all may change them, at any time. 0 for others. */
+function wordOf(guc: u32): usize {
+  assert(guc < GUC_COUNT);
+  switch (guc) {
+    case GUC_TRACE: return CTL_AT + offsetof<PgAioCtl>("trace_on");
+    case GUC_IO_MIN_WORKERS: return CTL_AT + offsetof<PgAioCtl>("io_min_workers");
+    case GUC_IO_MAX_WORKERS: return CTL_AT + offsetof<PgAioCtl>("io_max_workers");
+    case GUC_IO_WORKER_IDLE_TIMEOUT: return CTL_AT + offsetof<PgAioCtl>("io_worker_idle_timeout");
+    case GUC_IO_WORKER_LAUNCH_INTERVAL: {
+      return CTL_AT + offsetof<PgAioCtl>("io_worker_launch_interval");
+    }
+    default: return 0;
+  }
+}

@@ -10,7 +10,7 @@ import { report, reportResult } from "../aio/report";
 import { now_result, now_word, resultStatus, setNow } from "../aio/result";
 import { targetDataOf } from "../aio/target";
 import {
-  LOG, LOG_SERVER_ONLY, PGAIO_HCB_MD_READV, PGAIO_HCB_PAGE_READV, PGAIO_RS_ERROR,
+  DEBUG1, LOG, LOG_SERVER_ONLY, PGAIO_HCB_MD_READV, PGAIO_HCB_PAGE_READV, PGAIO_RS_ERROR,
   READ_BUFFERS_IGNORE_CHECKSUM_FAILURES, READ_BUFFERS_ZERO_ON_ERROR, REPORT_CHECKSUM,
 } from "../aio/types";
 import { dataOf, iovecsOf } from "../shm/layout";
@@ -39,7 +39,9 @@ export function pageReadvComplete(ioh: PgAioHandle, flags: u32): void {
   const whole = asked > 0 && asked <= io_max_combine_limit && iovecsHoldPages(ioh);
   const failed = resultStatus(now_word) == PGAIO_RS_ERROR || now_result < 0;
   if (!whole && !failed) return setError(ioh, PGAIO_HCB_MD_READV, EINVAL);
-  const read: u32 = failed ? 0 : min(min<u32>(now_result, asked), <u32>ioh.result / block_size);
+  // What callbacks before made of the result is no bound: only bytes that came are looked at.
+  const moved: u32 = ioh.result < 0 ? 0 : min<u32>(ioh.result, ioh.length);
+  const read: u32 = failed ? 0 : min(min<u32>(now_result, asked), moved / block_size);
   errors = zeroed = ignored = checkfails = 0;
   const slots = min(asked, io_max_combine_limit);
   for (let i: u32 = 0; i < slots; i++) {
@@ -50,6 +52,7 @@ export function pageReadvComplete(ioh: PgAioHandle, flags: u32): void {
   const first = errors > 0 ? first_error : zeroed > 0 ? first_zeroed : first_ignored;
   const id = PGAIO_HCB_PAGE_READV;
   setNow(readvErrorWord(id, errors, zeroed, ignored, checkfails, first), now_result);
+  reportResult(DEBUG1, ioh, now_word, now_result);
 }
 
 /** Verifies one page, counts and logs what is wrong with it. */

@@ -9,7 +9,9 @@
 import {
   closeSync,
   constants,
+  fdatasyncSync,
   fstatSync,
+  fsyncSync,
   openSync,
   readSync,
   readvSync,
@@ -18,21 +20,34 @@ import {
 } from 'node:fs';
 import { errnoOfName, sqlstateOfErrno, strerror, wasiOfErrnoName } from '../../bindings/errno.ts';
 import { AioIoError, AioUnavailableError } from '../../bindings/errors.ts';
-import type { IoProvider, OpenFlags, WasiIo } from '../../bindings/host.ts';
+import type { IoProvider, OpenFlags, ProviderSpec, WasiIo } from '../../bindings/host.ts';
 
 const IOV_MAX = 1024;
 const MAX_RW_COUNT = 0x7ffff000;
 const WASI_SUCCESS = 0;
+const EINVAL = 22;
 
 /** The whole file system of this process, over its own descriptors. */
 export function directProvider(): IoProvider {
-  return {
-    name: 'direct',
-    bind: (memory) => bindDescriptors(memory),
-    open: openFile,
-    size: (fd) => fstatSync(fd).size,
-    close: (fd) => closeSync(fd),
-  };
+  return withSpec(
+    {
+      name: 'direct',
+      sharedDescriptors: true,
+      bind: (memory) => bindDescriptors(memory),
+      open: openFile,
+      size: (fd) => fstatSync(fd).size,
+      close: (fd) => closeSync(fd),
+    },
+    { name: 'direct' },
+  );
+}
+
+/**
+ * Adds how other threads make the same provider. Not enumerable: a copy with something changed is
+ * another provider, and I/O workers must not be given the original in its stead.
+ */
+export function withSpec(provider: IoProvider, spec: ProviderSpec): IoProvider {
+  return Object.defineProperty(provider, 'spec', { value: spec });
 }
 
 function openFile(path: string, flags: OpenFlags): number {
@@ -58,7 +73,8 @@ function directBit(path: string): number {
 
 /** PostgreSQL's words for a file that cannot be opened. */
 export function openError(path: string, cause: unknown): AioIoError {
-  const errno = errnoOfName(codeOf(cause)) ?? 5;
+  const code = codeOf(cause);
+  const errno = code === 'ERR_INVALID_ARG_VALUE' ? EINVAL : (errnoOfName(code) ?? 5);
   return new AioIoError({
     code: 'PGAIO_OPEN',
     message: `could not open file "${path}": ${strerror(errno)}`,
@@ -76,6 +92,7 @@ function codeOf(error: unknown): string {
 function bindDescriptors(memory: WebAssembly.Memory): WasiIo {
   const bytes = new Uint8Array(memory.buffer);
   const view = new DataView(memory.buffer);
+  const views = new Views(bytes);
   const transfer = (
     one: (fd: number, buffer: Uint8Array, position: number) => number,
     many: (fd: number, buffers: Uint8Array[], position: number) => number,
@@ -83,7 +100,7 @@ function bindDescriptors(memory: WebAssembly.Memory): WasiIo {
     return (fd: number, iovs: number, count: number, offset: bigint, moved: number): number => {
       try {
         const position = Number(offset);
-        const buffers = buffersOf(bytes, view, iovs, Math.min(count, IOV_MAX));
+        const buffers = buffersOf(views, view, iovs, Math.min(count, IOV_MAX));
         const [first] = buffers;
         const done =
           buffers.length === 1 && first !== undefined
@@ -96,7 +113,19 @@ function bindDescriptors(memory: WebAssembly.Memory): WasiIo {
       }
     };
   };
+  const sync =
+    (call: (fd: number) => void) =>
+    (fd: number): number => {
+      try {
+        call(fd);
+        return WASI_SUCCESS;
+      } catch (error) {
+        return wasiOfErrnoName(codeOf(error));
+      }
+    };
   return {
+    fd_sync: sync(fsyncSync),
+    fd_datasync: sync(fdatasyncSync),
     fd_pread: transfer(
       (fd, buffer, position) => readSync(fd, buffer, 0, buffer.length, position),
       (fd, buffers, position) => readvSync(fd, buffers, position),
@@ -108,14 +137,33 @@ function bindDescriptors(memory: WebAssembly.Memory): WasiIo {
   };
 }
 
+/** Views of the memory, kept: frames are used again and again, and making one takes a while. */
+class Views {
+  readonly #bytes: Uint8Array;
+  readonly #kept = new Map<number, Uint8Array>();
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+  of(at: number, length: number): Uint8Array {
+    const known = this.#kept.get(at);
+    if (known?.length === length) return known;
+    if (this.#kept.size >= VIEWS_KEPT) this.#kept.clear();
+    const made = this.#bytes.subarray(at, at + length);
+    this.#kept.set(at, made);
+    return made;
+  }
+}
+const VIEWS_KEPT = 4096;
+
 /** Views of the iovecs, up to what Linux moves in one call. */
-function buffersOf(bytes: Uint8Array, view: DataView, iovs: number, count: number): Uint8Array[] {
+function buffersOf(views: Views, view: DataView, iovs: number, count: number): Uint8Array[] {
   const buffers: Uint8Array[] = [];
   let left = MAX_RW_COUNT;
   for (let i = 0; i < count && left > 0; i++) {
     const at = view.getUint32(iovs + 8 * i, true);
     const length = Math.min(view.getUint32(iovs + 8 * i + 4, true), left);
-    buffers.push(bytes.subarray(at, at + length));
+    buffers.push(views.of(at, length));
     left -= length;
   }
   return buffers;

@@ -1,8 +1,11 @@
-/** Puts Node's host together: the module, a provider, and where reports go. */
-import type { CoreHost, IoDevice, IoProvider } from '../../bindings/host.ts';
+/** Puts Node's host together: the module, a provider, this thread, and where reports go. */
+import { isMainThread, MessageChannel, threadId } from 'node:worker_threads';
+import { AioUnavailableError } from '../../bindings/errors.ts';
+import type { CoreHost, IoDevice, IoProvider, ProviderSpec } from '../../bindings/host.ts';
 import { WARNING } from '../../bindings/layout.ts';
 import type { AioReport } from '../../bindings/report.ts';
-import { directProvider } from './direct-provider.ts';
+import { directProvider, withSpec } from './direct-provider.ts';
+import { publishEvent } from './events.ts';
 import { coreModule } from './module.ts';
 import { wasiProvider } from './wasi-provider.ts';
 
@@ -10,9 +13,11 @@ import { wasiProvider } from './wasi-provider.ts';
 export interface NodeHostOptions {
   /**
    * Who does the I/O: `direct` over this process's descriptors, any path; `wasi` through node:wasi,
-   * paths below `root` only; or one of your own. @default 'direct', 'wasi' if `root` is given
+   * paths below `root` only; `{ name: 'module', url, options }`, a module that exports
+   * `createProvider(options)`; or a provider of your own, which I/O workers cannot share.
+   * @default 'direct', 'wasi' if `root` is given
    */
-  readonly provider?: 'direct' | 'wasi' | IoProvider;
+  readonly provider?: 'direct' | 'wasi' | ProviderSpec | IoProvider;
   /** The only directory that provider `wasi` can reach. @default the current directory */
   readonly root?: string;
   /** Shared memory, which other threads can join; plain memory otherwise. @default true */
@@ -23,6 +28,11 @@ export interface NodeHostOptions {
   readonly onReport?: (report: AioReport) => void;
   /** Name of the version directory in tablespaces. @default PostgreSQL 18's */
   readonly tablespaceVersionDirectory?: string;
+  /**
+   * Modules with callbacks that every backend and I/O worker loads: each exports `callbacks`, an
+   * object from id (32 .. 63) to AioCallback. I/Os with other callbacks stay with their issuer.
+   */
+  readonly callbackModules?: readonly (string | URL)[];
 }
 
 export async function nodeHost(options: NodeHostOptions): Promise<CoreHost> {
@@ -30,23 +40,68 @@ export async function nodeHost(options: NodeHostOptions): Promise<CoreHost> {
   return {
     module: await coreModule(shared),
     shared,
-    provider: providerOf(options),
+    provider: await providerOf(options),
     device: options.device,
     onReport: options.onReport ?? warn,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
+    thread: threadId,
+    descriptorsEndWithThread: !isMainThread, // Node closes them, see trackUnmanagedFds
+    keepAlive: keepAlive(),
+    onEvent: publishEvent,
   };
 }
 
-function providerOf(options: NodeHostOptions): IoProvider {
+async function providerOf(options: NodeHostOptions): Promise<IoProvider> {
   const { provider = options.root === undefined ? 'direct' : 'wasi' } = options;
-  switch (provider) {
+  if (provider === 'direct') return directProvider();
+  if (provider === 'wasi') return wasiProvider(options.root ?? process.cwd());
+  return 'bind' in provider ? provider : providerFrom(provider);
+}
+
+/** The provider that a spec describes: how other threads get the same. */
+export async function providerFrom(spec: ProviderSpec): Promise<IoProvider> {
+  switch (spec.name) {
     case 'direct':
       return directProvider();
     case 'wasi':
-      return wasiProvider(options.root ?? process.cwd());
+      return wasiProvider(spec.root);
+    case 'module':
+      return withSpec(await importProvider(spec.url, spec.options), spec);
     default:
-      return provider;
+      return spec satisfies never;
   }
+}
+
+async function importProvider(url: string, options: unknown): Promise<IoProvider> {
+  const module: unknown = await import(url);
+  if (typeof module === 'object' && module !== null && 'createProvider' in module) {
+    const { createProvider } = module;
+    if (typeof createProvider === 'function') return createProvider(options) as IoProvider;
+  }
+  throw new AioUnavailableError({
+    code: 'PGAIO_PROVIDER_MODULE',
+    message: `module ${url} has no function createProvider`,
+    hint: 'Export `createProvider(options)` that returns an IoProvider.',
+  });
+}
+
+/** A port is referenced while I/O is in flight, and costs nothing otherwise. */
+function keepAlive(): { hold(): void; release(): void } {
+  let port: InstanceType<typeof MessageChannel>['port1'] | undefined;
+  let holds = 0;
+  return {
+    hold() {
+      if (holds++ > 0) return;
+      if (port === undefined) {
+        port = new MessageChannel().port1;
+        port.on('message', () => undefined);
+      }
+      port.ref();
+    },
+    release() {
+      if (--holds === 0) port?.unref();
+    },
+  };
 }
 
 function warn(report: AioReport): void {
@@ -58,12 +113,23 @@ function warn(report: AioReport): void {
   });
 }
 
+const HOST_OPTIONS = [
+  'provider',
+  'root',
+  'shared',
+  'device',
+  'onReport',
+  'tablespaceVersionDirectory',
+  'callbackModules',
+] as const satisfies readonly (keyof NodeHostOptions)[];
+
 /** Splits options into the host's and the rest. */
 export function splitOptions<Options extends NodeHostOptions>(
   options: Options,
 ): { host: NodeHostOptions; rest: Omit<Options, keyof NodeHostOptions> } {
-  const { provider, root, shared, device, onReport, tablespaceVersionDirectory, ...rest } = options;
-  const host = { provider, root, shared, device, onReport, tablespaceVersionDirectory };
-  const given = Object.entries(host).filter(([, value]) => value !== undefined);
-  return { host: Object.fromEntries(given) as NodeHostOptions, rest };
+  const known: ReadonlySet<string> = new Set(HOST_OPTIONS);
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const host = Object.fromEntries(given.filter(([name]) => known.has(name)));
+  const rest = Object.fromEntries(given.filter(([name]) => !known.has(name)));
+  return { host, rest: rest as Omit<Options, keyof NodeHostOptions> };
 }

@@ -1,10 +1,11 @@
 /** `pgaio`: the engine in TypeScript's idiom, on Node. */
 import { AioEngine, type AioSettings, settingsOf } from '../../bindings/aio.ts';
-import { CoreInstance } from '../../bindings/core.ts';
-import { type NodeHostOptions, nodeHost, splitOptions } from './host.ts';
+import { type AioToken, type Backend, createBackend, joinBackend } from './backend.ts';
+import { type NodeHostOptions, splitOptions } from './host.ts';
 
 export * from '../../bindings/index.ts';
 export * as constants from '../../bindings/layout.ts';
+export type { AioToken } from './backend.ts';
 export { directProvider } from './direct-provider.ts';
 export type { NodeHostOptions } from './host.ts';
 export { wasiProvider } from './wasi-provider.ts';
@@ -25,9 +26,26 @@ export interface AioOptions extends AioSettings, NodeHostOptions {
  * const { result } = await file.read(frames, 0);
  */
 export class Aio extends AioEngine {
+  /** What `Aio.attach` takes in another thread: plain data, for `workerData` or `postMessage`. */
+  readonly token: AioToken;
+
+  private constructor({ core, token }: Backend) {
+    super(core);
+    this.token = token;
+  }
+
   static async create(options: AioOptions = {}): Promise<Aio> {
     const { host, rest } = splitOptions(options);
     const { memory, ...settings } = rest;
-    return new Aio(await CoreInstance.create(await nodeHost(host), settingsOf(settings), memory));
+    return new Aio(await createBackend(host, settingsOf(settings), memory));
+  }
+
+  /**
+   * Joins the engine of another thread: a backend of its own over the same memory, with the same
+   * provider and callback modules. A thread that ends leaves; one that is terminated is cleaned up
+   * after by the backend in the thread that started it.
+   */
+  static async attach(token: AioToken, options: NodeHostOptions = {}): Promise<Aio> {
+    return new Aio(await joinBackend(token, options));
   }
 }

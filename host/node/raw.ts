@@ -1,8 +1,8 @@
 /** `pgaio/raw`: the interface under PostgreSQL's names, on Node. */
-import { attachRaw, type RawCore, type RawOptions } from '../../bindings/raw.ts';
-import { type NodeHostOptions, nodeHost, splitOptions } from './host.ts';
+import { type RawCore, type RawOptions, rawOver } from '../../bindings/raw.ts';
+import { type AioToken, createBackend, joinBackend } from './backend.ts';
+import { type NodeHostOptions, splitOptions } from './host.ts';
 
-export type { CoreCallbacks } from '../../bindings/core.ts';
 export {
   AioCallbackError,
   AioError,
@@ -12,11 +12,21 @@ export {
   AioUnavailableError,
   AioUsageError,
 } from '../../bindings/errors.ts';
-export type { IoDevice, IoProvider, OpenFlags, Scratch, WasiIo } from '../../bindings/host.ts';
+export type {
+  AioEvent,
+  IoDevice,
+  IoProvider,
+  OpenFlags,
+  ProviderSpec,
+  Scratch,
+  WasiIo,
+} from '../../bindings/host.ts';
+export type { CoreCallbacks } from '../../bindings/instance.ts';
 export type { Address, RawCore, RawOptions } from '../../bindings/raw.ts';
 export type { AioReport } from '../../bindings/report.ts';
 export { packResult, unpackResult } from '../../bindings/result.ts';
 export type { Settings } from '../../bindings/settings.ts';
+export type { AioToken } from './backend.ts';
 export type { NodeHostOptions } from './host.ts';
 
 /** Options of `attach`: settings by PostgreSQL's names, and Node's part. */
@@ -32,7 +42,18 @@ export type AttachOptions = RawOptions & NodeHostOptions;
  * const ioh = pg.pgaio_io_acquire(0, ret);
  * pg.pgaio_io_release(ioh);
  */
-export async function attach(options: AttachOptions = {}): Promise<RawCore> {
+export async function attach(options: AttachOptions = {}): Promise<RawCore & { token: AioToken }> {
   const { host, rest } = splitOptions(options);
-  return attachRaw(await nodeHost(host), rest);
+  const { memory, ...settings } = rest;
+  const { core, token } = await createBackend(host, settings, memory);
+  return { ...rawOver(core), token };
+}
+
+/** Attaches a backend in another thread, from the token of one that is attached. */
+export async function join(
+  token: AioToken,
+  options: NodeHostOptions = {},
+): Promise<RawCore & { token: AioToken }> {
+  const { core } = await joinBackend(token, options);
+  return { ...rawOver(core), token };
 }

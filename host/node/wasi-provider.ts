@@ -3,11 +3,14 @@
  * The engine's iovecs are WASI's, so a read goes from the core to the system call without a detour
  * through JavaScript objects.
  */
+import { realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join, sep } from 'node:path';
 import type { WASI } from 'node:wasi';
 import { errnoOfWasi, sqlstateOfErrno, strerror } from '../../bindings/errno.ts';
 import { AioIoError, AioUnavailableError } from '../../bindings/errors.ts';
 import type { IoProvider, OpenFlags, Scratch, WasiIo } from '../../bindings/host.ts';
+import { openError, withSpec } from './direct-provider.ts';
 
 /** Of the WASI functions, those used here; the sizes are WASI's. */
 interface WasiFunctions extends WasiIo {
@@ -30,13 +33,36 @@ interface WasiFunctions extends WasiIo {
 const ROOT_FD = 3;
 const FOLLOW_LINKS = 1;
 const O_CREAT = 1;
-/** fd_datasync, fd_read, fd_seek: what reading needs. fd_write besides for writing. */
-const RIGHTS_READ = 0x07n;
+/** fd_datasync, fd_read, fd_seek, fd_sync: what reading needs. fd_write besides for writing. */
+const RIGHTS_READ = 0x17n;
 const RIGHTS_WRITE = 0x40n;
 const RIGHT_FILESTAT_GET = 1n << 21n;
 const STAT_SIZE_OFFSET = 32;
 const STAT_BYTES = 64;
 const WASI_SUCCESS = 0;
+
+/**
+ * node:wasi follows a link in the middle of a path wherever it leads, and cuts a path at a NUL. So
+ * the directory a path ends in is looked up first: it must lie in the root. (Somebody who changes
+ * links at the same moment can still get past; node:wasi promises no more.)
+ */
+function checkInside(root: string, path: string): void {
+  if (path === '') throw failure('open', path, ENOENT);
+  if (path.includes('\0')) throw failure('open', path, EINVAL);
+  let top: string;
+  let folder: string;
+  try {
+    top = realpathSync(root);
+    folder = realpathSync(dirname(join(root, path)));
+  } catch (error) {
+    throw openError(path, error);
+  }
+  const inside = folder === top || folder.startsWith(top === sep ? sep : top + sep);
+  if (!inside) throw failure('open', path, EACCES);
+}
+const ENOENT = 2;
+const EACCES = 13;
+const EINVAL = 22;
 
 /**
  * Files below `root`. One provider serves one instance: node:wasi binds to one memory.
@@ -47,16 +73,22 @@ export function wasiProvider(root: string): IoProvider {
     if (wasi === undefined) throw new RangeError('the provider is not bound to a memory yet');
     return wasi;
   };
-  return {
+  const provider: IoProvider = {
     name: 'wasi',
+    sharedDescriptors: false,
     bind(memory) {
       wasi = startWasi(root, memory);
       return wasi;
     },
-    open: (path, flags, scratch) => openFile(bound(), path, flags, scratch),
+    open: (path, flags, scratch) => {
+      checkInside(root, path);
+      return openFile(bound(), path, flags, scratch);
+    },
     size: (fd, scratch) => fileSize(bound(), fd, scratch),
     close: (fd) => void bound().fd_close(fd),
+    end: () => void bound().fd_close(ROOT_FD),
   };
+  return withSpec(provider, { name: 'wasi', root });
 }
 
 function startWasi(root: string, memory: WebAssembly.Memory): WasiFunctions {
