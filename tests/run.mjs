@@ -152,6 +152,15 @@ const GUARD = {
   },
 };
 
+/** What tests start or load by its URL: threads, processes, modules. */
+function started() {
+  return ['tests', 'tests/stress'].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((file) => /-(?:thread|child|module)\.ts$|^stress\.ts$/.test(file))
+      .map((file) => `${folder}/${file}`),
+  );
+}
+
 /** @param {string} name @param {Outcome} outcome */
 function print(name, outcome) {
   const { passed, failed, skipped, problems, output, notes, milliseconds } = outcome;
@@ -187,11 +196,9 @@ async function main(words) {
     console.log(`✘ build: ${built.ending}`);
     totals.failed++; // what was built before may still be worth testing
   }
-  await bundleScripts(
-    chosen.map((name) => `tests/${name}.ts`),
-    'dist/tests',
-    [GUARD],
-  );
+  await bundleScripts([...chosen.map((name) => `tests/${name}.ts`), ...started()], 'dist/tests', [
+    GUARD,
+  ]);
   /** @type {[string, () => Promise<Outcome>][]} */
   const jobs = chosen.map((name) => [name, () => runTestFile(name)]);
   if (words.length === 0) {

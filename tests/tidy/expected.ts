@@ -3,11 +3,14 @@
 /** Imports of the core besides its memory: everything it asks of a host. */
 export const CORE_IMPORTS = [
   'pgaio.callback (i32 i32 i32 i32 i32) -> i32',
+  'pgaio.reopen (i32) -> i32',
   'pgaio.report (i32 i32 i32 i32 i32 i32 i32 i32 i32) -> nothing',
   'pgaio.submit (i32 i32) -> i32',
   'pgaio.wait_one (i32) -> i32',
+  'wasi_snapshot_preview1.fd_datasync (i32) -> i32',
   'wasi_snapshot_preview1.fd_pread (i32 i32 i32 i64 i32) -> i32',
   'wasi_snapshot_preview1.fd_pwrite (i32 i32 i32 i64 i32) -> i32',
+  'wasi_snapshot_preview1.fd_sync (i32) -> i32',
 ] as const;
 
 const SHARED_MEMORY = 'env.memory: memory 1 .. 65536, shared';
@@ -65,6 +68,11 @@ export const ENTRY_POINTS = [
   /^examples\//,
   /^build\.mjs$/,
   /^(?:tests|bench)\/(?:run|guard)\.mjs$/,
+  /^tests\/(?:explorer|stress)\/(?:run\.mjs|main\.ts|stress\.ts)$/,
+  // Started or loaded by their URL, see tests/run.mjs.
+  /^tests\/(?:stress\/)?[\w-]+-(?:thread|child|module)\.ts$/,
+  /^tests\/[\w-]+-child\.ts$/,
+  /^tests\/stress\/(?:run\.mjs|stress\.ts|stress-thread\.ts)$/,
 ];
 
 /**
