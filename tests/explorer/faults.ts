@@ -1,0 +1,154 @@
+/**
+ * Deliberate faults: what the explorer must find, or it proves nothing. One lives in the scheduler,
+ * the others change a copy of the core's source; a text that is no longer there is an error.
+ */
+export interface Fault {
+  readonly name: string;
+  readonly words: string;
+  /** Program that shows it. */
+  readonly program: string;
+  /** It was there once, and the explorer found it. Steps it may take, if more than a million. */
+  readonly once?: number;
+  /** State whose wake-ups are dropped. */
+  readonly dropWakes?: 'COMPLETED_SHARED';
+  /** By file: what stands there once, and what is compiled instead. */
+  readonly replace?: Readonly<Record<string, readonly (readonly [string, string])[]>>;
+}
+
+export const FAULTS: readonly Fault[] = [
+  {
+    name: 'no-notify',
+    program: 'exchange',
+    words: 'waiters are not woken when their I/O is COMPLETED_SHARED',
+    dropWakes: 'COMPLETED_SHARED',
+  },
+  {
+    name: 'state-before-result',
+    program: 'exchange',
+    words: 'COMPLETED_SHARED is stored before the distilled result',
+    replace: {
+      'assembly/aio/io.ts': [
+        [
+          `  callCompleteShared(ioh, thrown);
+  updateState(ioh, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_SHARED);
+`,
+          `  updateState(ioh, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_SHARED);
+  callCompleteShared(ioh, thrown);
+`,
+        ],
+      ],
+    },
+  },
+  {
+    name: 'state-before-raw-result',
+    program: 'exchange',
+    words: 'COMPLETED_IO is stored before the raw result',
+    replace: {
+      'assembly/aio/io.ts': [
+        [
+          `  ioh.result = raw;
+  updateState(ioh, PGAIO_HS_SUBMITTED, PGAIO_HS_COMPLETED_IO);
+`,
+          `  updateState(ioh, PGAIO_HS_SUBMITTED, PGAIO_HS_COMPLETED_IO);
+  if (stateOf(ioh) != 0) ioh.result = raw;
+`,
+        ],
+      ],
+    },
+  },
+  {
+    name: 'generation-after-idle',
+    program: 'exchange',
+    words: 'the generation moves after the state is IDLE',
+    replace: {
+      'assembly/aio/handle.ts': [
+        [
+          `  storeRelease64(generation, ioh.generation + 1);
+  updateState(ioh, state, PGAIO_HS_IDLE);
+`,
+          `  updateState(ioh, state, PGAIO_HS_IDLE);
+  storeRelease64(generation, ioh.generation + 1);
+`,
+        ],
+      ],
+    },
+  },
+  {
+    name: 'ring-without-change',
+    words: 'a ring before the sleep leaves the word as it was',
+    program: 'doorbell',
+    once: 6_000_000,
+    replace: {
+      'assembly/aio/doorbell.ts': [
+        [
+          '    const after = ((before & ~LISTENING) + ONE_RING) & RUNG_MASK;',
+          '    const after = before;',
+        ],
+      ],
+    },
+  },
+  {
+    name: 'magic-before-state',
+    words: 'who joins reads the magic before, and the state after it was laid out',
+    program: 'exchange',
+    once: 6_000_000,
+    replace: {
+      'assembly/aio/init.ts': [
+        ['  const magic = ctl().magic;\n', '\n'],
+        [
+          '  const state = loadAcquire32(ctlState());',
+          '  const magic = ctl().magic;\n  const state = loadAcquire32(ctlState());',
+        ],
+      ],
+    },
+  },
+  {
+    name: 'state-not-read-again',
+    words: 'an heir completes what ended while it looked who has it',
+    program: 'death',
+    once: 6_000_000,
+    replace: {
+      'assembly/aio/sweep.ts': [
+        ['    state = stateOf(ioh); // it may have ended', '    // it may'],
+      ],
+    },
+  },
+  {
+    name: 'only-the-queue-asked',
+    words: 'what a dead worker took is executed though another has taken it',
+    program: 'aimed',
+    once: 6_000_000,
+    replace: {
+      'assembly/aio/sweep.ts': [
+        ['    && !isHeld(handleAt(io), changetype<usize>(dead));', '    && !queueHolds(io);'],
+      ],
+    },
+  },
+  {
+    name: 'nobody-wakes-for-the-dead',
+    words: 'waiters whom the dead did not wake sleep on',
+    program: 'aimed',
+    once: 10_000_000,
+    replace: {
+      'assembly/aio/sweep.ts': [
+        ['  futexWake(changetype<usize>(ioh) +', '  if (false) futexWake(changetype<usize>(ioh) +'],
+      ],
+    },
+  },
+  {
+    name: 'chosen-not-woken',
+    words: 'a worker that the dead chose and did not wake sleeps on',
+    program: 'death',
+    once: 6_000_000,
+    replace: {
+      'assembly/aio/sweep.ts': [
+        [
+          `  wakeAllWorkers(); // the dead may have chosen one and not woken it
+`,
+          `
+`,
+        ],
+      ],
+    },
+  },
+];

@@ -1,0 +1,166 @@
+/**
+ * The files that the core's system calls reach: bytes that can be told, errors and short transfers
+ * by chance, and a note of what became of each I/O, so that it can be held against what its issuer
+ * was told.
+ */
+import type { Thread, World } from './world.ts';
+
+export const READ_FD = 10;
+export const WRITE_FD = 11;
+export const FILE_BYTES = 1 << 16;
+/** What a buffer holds before it is read into. */
+export const POISON = 0xee;
+
+// As WASI numbers them.
+const WASI_EINTR = 27;
+const WASI_EIO = 29;
+const WASI_ENOSPC = 51;
+const ERRNOS: Readonly<Record<number, number>> = { [WASI_EIO]: 5, [WASI_ENOSPC]: 28 };
+const ENOENT = 2;
+export const ECANCELED = 125;
+
+/** The byte of the file at `offset`. */
+export const contentAt = (offset: number) => (offset * 167 + (offset >> 8) * 13 + 1) & 0xff;
+/** The byte `index` of what I/O `key` writes. */
+export const writtenAt = (key: number, index: number) => (key * 31 + index * 7 + 3) & 0xff;
+
+interface Execution {
+  readonly generation: number;
+  readonly thread: Thread;
+  readonly times: number;
+}
+
+export class FakeFiles {
+  readonly written = new Uint8Array(FILE_BYTES);
+  /** One in so many calls fails, is short, is interrupted; 0 never. */
+  errors = 0;
+  /** Latest execution of each handle. */
+  readonly executions: (Execution | undefined)[] = [];
+  /** Raw result of each I/O that completed, and how often it was executed, by `keyOf`. */
+  readonly outcomes = new Map<number, number>();
+  readonly repeated = new Set<number>();
+  count = 0;
+  readonly #world: World;
+  readonly #iovecs: number;
+  readonly #sliceBytes: number;
+  readonly #frames: number;
+  readonly #frameOwners: number;
+  readonly #blockSize: number;
+
+  constructor(world: World) {
+    this.#world = world;
+    this.#iovecs = world.ctl('iovecs');
+    this.#sliceBytes = world.ctl('io_max_combine_limit') * 8;
+    this.#frames = world.ctl('frames');
+    this.#frameOwners = world.ctl('frame_owners');
+    this.#blockSize = world.ctl('block_size');
+  }
+
+  keyOf(handle: number, generation: number): number {
+    return generation * 4096 + handle;
+  }
+
+  #chance(): boolean {
+    return this.errors > 0 && this.#world.random.once(this.errors);
+  }
+
+  /** fd_pread or fd_pwrite, for the handle whose iovecs these are. */
+  transfer(
+    thread: Thread,
+    write: boolean,
+    fd: number,
+    iovs: number,
+    count: number,
+    offset: number,
+    to: number,
+  ): number {
+    const world = this.#world;
+    const handle = (iovs - this.#iovecs) / this.#sliceBytes;
+    const generation = world.invariants.startExecution(thread, handle);
+    const before = this.executions[handle];
+    const again = before?.generation === generation;
+    if (again && before.thread.status !== 'dead' && before.thread !== thread) {
+      world.fail(
+        `${thread.name} executes ${handle} generation ${generation} after ${before.thread.name}`,
+      );
+    }
+    if (again) this.repeated.add(this.keyOf(handle, generation));
+    this.executions[handle] = { generation, thread, times: again ? before.times + 1 : 1 };
+    if (fd !== (write ? WRITE_FD : READ_FD)) world.fail(`descriptor ${fd} for handle ${handle}`);
+    this.count++;
+    thread.ioHandle = handle;
+    thread.ioGeneration = generation;
+    if (this.#chance()) return WASI_EINTR;
+    if (this.#chance()) {
+      const errno = write ? WASI_ENOSPC : WASI_EIO;
+      thread.ioRaw = -(ERRNOS[errno] ?? 0);
+      return errno;
+    }
+    thread.ioRaw = this.#move(handle, generation, write, iovs, count, offset);
+    world.view.setUint32(to, thread.ioRaw, true);
+    world.note(
+      () =>
+        `${thread.name} ${write ? 'writes' : 'reads'} ${thread.ioRaw} bytes ` +
+        `for ${handle} generation ${generation}`,
+    );
+    return 0;
+  }
+
+  #move(
+    handle: number,
+    generation: number,
+    write: boolean,
+    iovs: number,
+    count: number,
+    offset: number,
+  ): number {
+    const { view, bytes } = this.#world;
+    let length = 0;
+    for (let i = 0; i < count; i++) length += view.getUint32(iovs + 8 * i + 4, true);
+    const most = this.#chance() ? this.#world.random.below(length + 1) : length;
+    const key = this.keyOf(handle, generation);
+    let moved = 0;
+    for (let i = 0; i < count; i++) {
+      const at = view.getUint32(iovs + 8 * i, true);
+      const end = at + view.getUint32(iovs + 8 * i + 4, true);
+      this.#checkOwner(handle, at);
+      for (let to = at; to < end && moved < most; to++, moved++) {
+        if (!write) bytes[to] = contentAt(offset + moved);
+        else {
+          if (bytes[to] !== writtenAt(key, moved))
+            this.#world.fail(`handle ${handle} writes what is not its own`);
+          this.written[offset + moved] = bytes[to] ?? 0;
+        }
+      }
+    }
+    return moved;
+  }
+
+  /** An I/O may touch frames of its issuer only, for as long as it is under way. */
+  #checkOwner(handle: number, at: number): void {
+    const { view, invariants } = this.#world;
+    const frame = Math.floor((at - this.#frames) / this.#blockSize);
+    const owner = view.getUint16(this.#frameOwners + 2 * frame, true) - 1;
+    if (owner !== invariants.ownerOf(handle)) {
+      this.#world.fail(`handle ${handle} touches frame ${frame}, which is ${owner}'s by now`);
+    }
+  }
+
+  /** fd_sync, fd_datasync. */
+  sync(thread: Thread): number {
+    this.count++;
+    void thread;
+    return 0;
+  }
+
+  /** pgaio.reopen: the same descriptor as the issuer's, or none. */
+  reopen(thread: Thread, handle: number): number {
+    const { layout, view, invariants } = this.#world;
+    if (!this.#chance())
+      return view.getInt32(invariants.handleAt(handle) + layout.at('PgAioHandle.fd'), true);
+    thread.ioHandle = handle;
+    thread.ioGeneration = invariants.startExecution(thread, handle);
+    thread.ioRaw = -ENOENT;
+    return -ENOENT;
+  }
+}
