@@ -7,7 +7,7 @@ import type { IoProvider } from '../bindings/host.ts';
 import { PGAIO_HCB_FILE, PGAIO_TID_FILE } from '../bindings/layout.ts';
 import { attach } from '../host/node/raw.ts';
 import { bench } from './harness.ts';
-import { wasmCaller } from './wasm-caller.ts';
+import { wasmCaller } from './parts/wasm-caller.ts';
 
 const PAGE_BYTES = 8192;
 

@@ -216,7 +216,7 @@ const DIRECT = `direct reads of 8 KiB, ${IN_FLIGHT} in flight`;
 const LATENCY = 'one cached read at a time, median latency';
 const FILE_PAGES = FILE_BYTES / PAGE;
 
-await bench('workers', (b) => {
+await bench('worker', (b) => {
   b.case(DIRECT, {
     operations: 6400,
     subjects: {

@@ -4,15 +4,15 @@
  */
 
 import binaryen from 'binaryen';
-import type { CoreExports } from '../bindings/core-exports.ts';
+import type { CoreExports } from '../../bindings/core-exports.ts';
 import {
   GUC_IO_MAX_CONCURRENCY,
   GUC_MAX_BACKENDS,
   GUC_SHARED_BUFFERS,
   PGAIO_HCB_FILE,
   PGAIO_TID_FILE,
-} from '../bindings/layout.ts';
-import { nodeHost } from '../host/node/host.ts';
+} from '../../bindings/layout.ts';
+import { nodeHost } from '../../host/node/host.ts';
 
 const WASM_PAGE = 65536;
 
