@@ -92,7 +92,7 @@ const SPELLINGS = {
 export function settingsOf(options: AioSettings): Settings {
   const renamed: Record<string, unknown> = { local_memory: LOCAL_KB };
   for (const [key, value] of Object.entries(options)) {
-    if (!Object.hasOwn(SPELLINGS, key)) throw unknownSetting(key);
+    if (!Object.hasOwn(SPELLINGS, key)) throw unknownSetting(key, Object.keys(SPELLINGS));
     if (value !== undefined) renamed[SPELLINGS[key as keyof AioSettings]] = value;
   }
   return renamed as Settings;

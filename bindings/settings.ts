@@ -242,13 +242,16 @@ export function isLate(name: SettingName): boolean {
   return setting.late === true;
 }
 
-/** PostgreSQL's answer to a name it does not know. */
-export function unknownSetting(name: string): AioSettingError {
+/** PostgreSQL's answer to a name it does not know; `known` are those of the interface called. */
+export function unknownSetting(
+  name: string,
+  known: readonly string[] = SETTING_NAMES,
+): AioSettingError {
   return new AioSettingError({
     code: 'PGAIO_SETTING_UNKNOWN',
     message: `unrecognized configuration parameter "${name}"`,
     sqlstate: '42704',
-    hint: `Available parameters: ${SETTING_NAMES.join(', ')}.`,
+    hint: `Available parameters: ${known.join(', ')}.`,
   });
 }
 

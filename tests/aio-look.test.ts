@@ -283,6 +283,17 @@ counters('of settings show PostgreSQL’s units, and some may change at any time
   aio[Symbol.dispose]();
 });
 
+counters('under the names of the other interface are refused with those of this one', async () => {
+  const misnamed: Record<string, number> = { io_workers: 3 };
+  const error = await Aio.create(misnamed).then(
+    () => assert.unreachable('it was taken'),
+    (reason) => reason,
+  );
+  assert.is(error.code, 'PGAIO_SETTING_UNKNOWN');
+  assert.match(error.hint, /^Available parameters: .*\bioWorkers\b/);
+  assert.not.match(error.hint, /io_/);
+});
+
 counters('and the rest derive from what was given, as in PostgreSQL', async () => {
   for (const [sharedBuffers, maxBackends, handles] of [
     [16384, 136, '64'],
