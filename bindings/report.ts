@@ -122,6 +122,18 @@ export function resultError(
   }
 }
 
+/** The device answered with an errno; for EIO the cause is what it threw, if it threw. */
+function deviceFailed(what: string, errno: number, path: string, context: WordsContext) {
+  return new AioIoError({
+    code: 'PGAIO_IO',
+    message: `${what}: ${strerror(errno)}`,
+    sqlstate: sqlstateOfErrno(errno),
+    errno,
+    path,
+    cause: errno === EIO ? context.deviceError() : undefined,
+  });
+}
+
 function blocksError(
   result: PgAioResult,
   target: TargetData,
@@ -133,17 +145,7 @@ function blocksError(
   const last = target.blockNum + target.nblocks - 1;
   const what = `could not ${verb} blocks ${target.blockNum}..${last} in file "${path}"`;
   const errno = result.errorData;
-  if (errno !== 0) {
-    const message = `${what}: ${strerror(errno)}`;
-    return new AioIoError({
-      code: 'PGAIO_IO',
-      message,
-      sqlstate: sqlstateOfErrno(errno),
-      errno,
-      path,
-      cause: errno === EIO ? context.deviceError() : undefined,
-    });
-  }
+  if (errno !== 0) return deviceFailed(what, errno, path, context);
   const done = result.result * context.blockSize;
   const asked = target.nblocks * context.blockSize;
   const past = verb === 'read' ? 'read' : 'wrote';
@@ -178,17 +180,7 @@ function fileError(
   const op = result.errorData >>> layout.FILE_OP_SHIFT || moved;
   const what = `could not ${FILE_VERBS[op] ?? 'read'} file "${path}"`;
   const errno = result.errorData & FILE_ERRNO_MASK;
-  if (errno !== 0) {
-    const message = `${what}: ${strerror(errno)}`;
-    return new AioIoError({
-      code: 'PGAIO_IO',
-      message,
-      sqlstate: sqlstateOfErrno(errno),
-      errno,
-      path,
-      cause: errno === EIO ? context.deviceError() : undefined,
-    });
-  }
+  if (errno !== 0) return deviceFailed(what, errno, path, context);
   const asked = isFile ? ` of ${target.locator.dbOid}` : '';
   const past = op === layout.PGAIO_OP_WRITEV ? 'wrote' : 'read';
   const message = `${what}: ${past} only ${result.result}${asked} bytes`;

@@ -588,6 +588,11 @@ function fileTable(): void {
           );
         }
         assert.is(bench.ctl('file_lock'), 0, 'the lock is given back');
+        assert.is(
+          endOf(() => bench.pg.pgaio_file_unregister(2)),
+          'PGAIO_BAD_FILE',
+          'somebody else’s',
+        );
         guest.pg.pgaio_file_unregister(2);
         assert.is(register(bench, 'c'), 2);
       });
