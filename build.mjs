@@ -37,6 +37,11 @@ const BUNDLES = {
   cli: 'host/node/cli.ts',
   ...WORKER,
 };
+/** The io_uring shim's binaries, each with the compiler that makes it; none where that is not. */
+const SHIMS = {
+  'dist/uring-linux-x64.node': 'x86_64-linux-gnu-gcc',
+  'dist/uring-linux-arm64.node': 'aarch64-linux-gnu-gcc',
+};
 const TOOLS = ['build.mjs', 'asconfig.json', 'package-lock.json', ...filesBelow('tools', '.mjs')];
 
 /** Those that can be bundled: a young project lacks some. */
@@ -63,6 +68,12 @@ const STEPS = [
     inputs: () => [...TOOLS, ...filesBelow('assembly')],
     outputs: () => ['bindings/layout.ts', 'docs/memory-layout.md'],
     run: generateLayout,
+  },
+  {
+    name: 'shim',
+    inputs: () => [...TOOLS, ...filesBelow('host/uring')],
+    outputs: () => [],
+    run: buildShims,
   },
   {
     name: 'bundles',
@@ -169,6 +180,15 @@ async function generateLayout(say) {
     `${exports.length} exports`,
   ];
   say(`bindings/layout.ts: ${counts.join(', ')}`);
+}
+
+/** @type {Step['run']} */
+async function buildShims(say) {
+  const { compileShim } = await import('./tools/shim.mjs');
+  for (const [path, compiler] of Object.entries(SHIMS)) {
+    const said = await compileShim(compiler, path);
+    say(`${path}: ${said}`);
+  }
 }
 
 /** @type {Step['run']} */

@@ -76,6 +76,8 @@ export const E_MEMORY_FOREIGN: i32 = -4195; // memory holds something else
 export const E_LAYOUT_VERSION: i32 = -4196; // memory was laid out by another version
 export const E_MEMORY_LIMIT: i32 = -4197; // settings need more than 4 GiB
 export const E_INIT_TWICE: i32 = -4198; // this instance has its shared memory already
+export const E_URING_SETUP: i32 = -4199; // the kernel makes no ring
+export const E_URING_WAIT: i32 = -4200; // the kernel does not wait for a ring
 
 /** Handle of the last failure, -1 without one; its state and two numbers for the words. */
 let error_io: i32 = -1;

@@ -34,6 +34,8 @@ export interface AcquireOptions {
 export interface AioSettings {
   /** @default 'worker' where the host has threads for it, else 'sync' */
   readonly ioMethod?: Settings['io_method'];
+  /** Where io_uring's rings lie. @default 'checked' */
+  readonly ring?: Settings['ring'];
   /** Handles, 1 .. 1024; -1 derives them from sharedBuffers. @default -1 */
   readonly ioMaxConcurrency?: number | string;
   /** Blocks per I/O there can be, 1 .. 128. @default 16 */
@@ -70,6 +72,7 @@ export interface AioSettings {
 
 const SPELLINGS = {
   ioMethod: 'io_method',
+  ring: 'ring',
   ioMaxConcurrency: 'io_max_concurrency',
   ioMaxCombineLimit: 'io_max_combine_limit',
   ioCombineLimit: 'io_combine_limit',

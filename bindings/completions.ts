@@ -267,6 +267,7 @@ export class Completions {
   #waiters: (() => void)[] = [];
   #listening: 'no' | 'soon' | 'yes' = 'no';
   #spins = true;
+  #maySpin = true;
   #holding = false;
   #announced = false;
   #closed = false;
@@ -281,10 +282,16 @@ export class Completions {
     this.#doorbell = core.check(core.exports.pgaio_doorbell()) >>> 2;
     // A device of the embedder's knows itself what it waits for.
     this.#keeper = core.show('io_method') === 'host' ? undefined : core.host.keepAlive;
-    core.onCompleted = () => {
+    const look = (): void => {
       this.poll();
       if (this.#hears) this.#listenSoon();
     };
+    core.onCompleted = look;
+    const { ring } = core;
+    if (ring === undefined) return;
+    core.check(core.uring?.listen(ring, look) ?? 0);
+    this.#spins = false; // the doorbell tells what others completed; one's own are in the ring
+    this.#maySpin = false;
   }
 
   /** Set while somebody waits for a handle: an I/O has ended, or a handle was given back. */
@@ -439,7 +446,7 @@ export class Completions {
     const since = performance.now();
     wait.value.then(() => {
       this.#listening = 'no';
-      this.#spins = performance.now() - since < SHORT_MS;
+      this.#spins = this.#maySpin && performance.now() - since < SHORT_MS;
       this.poll();
       if (this.#hears) this.#listenSoon();
     });

@@ -5,7 +5,7 @@
  */
 import type { CoreExports } from './core-exports.ts';
 import { type AioUsageError, type ErrorRecord, isUsageNumber, usageError } from './errors.ts';
-import type { CoreHost, Scratch } from './host.ts';
+import type { CoreHost, Scratch, UringHost } from './host.ts';
 import {
   type CoreCallbacks,
   type ImportState,
@@ -65,6 +65,8 @@ export class CoreInstance {
   readonly filePaths = new Map<number, string>();
   /** Called after each completion by the device: aio.ts settles promises then. */
   onCompleted: (() => void) | undefined;
+  /** The rings, with method IO_URING. */
+  readonly uring: UringHost | undefined;
   readonly #imports: ImportState;
   /** Where callers' memory begins and ends. */
   readonly #callersFrom: number;
@@ -74,7 +76,7 @@ export class CoreInstance {
   #closed = false;
 
   private constructor(host: CoreHost, made: MadeInstance, procno: number, scratch: Scratch) {
-    const { memory, exports, state } = made;
+    const { memory, exports, state, uring } = made;
     const buffer = memory.buffer;
     this.host = host;
     this.memory = memory;
@@ -87,6 +89,7 @@ export class CoreInstance {
     this.blockSize = exports.pgaio_get_guc(layout.GUC_BLOCK_SIZE);
     this.backend = this.ctl('backends') + procno * BACKEND_STRIDE;
     this.#imports = state;
+    this.uring = uring;
     this.#callersFrom = this.ctl('local');
     this.#callersTo = this.ctl('size');
     const versionDirectory = host.tablespaceVersionDirectory ?? TABLESPACE_VERSION_DIRECTORY;
@@ -211,6 +214,14 @@ export class CoreInstance {
   /** I/Os of this backend that are submitted and not reclaimed, whoever waits for them. */
   get inFlight(): number {
     return this.#own('in_flight_count');
+  }
+  /** This backend's ring, by the host's number; undefined without one. */
+  get ring(): number | undefined {
+    if (this.uring === undefined || this.#closed) return undefined;
+    const context = this.ctl('uring_contexts') + this.procno * layout.URING_CONTEXT_BYTES;
+    const word = (context + layout.PgAioUringContext.fields.ring.offset) >>> 2;
+    const number = this.u32[word] ?? 0;
+    return number === 0 ? undefined : number - 1;
   }
   /** Slots of dead threads that wait for an I/O to end before they are free again. */
   get estates(): number {
@@ -342,6 +353,7 @@ export class CoreInstance {
     this.check(this.exports.pgaio_shutdown());
     this.#closed = true;
     this.host.provider.end?.();
+    this.uring?.end();
     for (const last of this.#leaving) last();
     this.host.onEvent?.({ name: 'backend', what: 'left', procno: this.procno });
   }
@@ -408,7 +420,7 @@ function applyLate(exports: CoreExports, numbers: SettingNumbers, joins: boolean
 
 /** Asks a throw-away instance how much memory the settings need, and makes that. */
 async function allocate(host: CoreHost, numbers: SettingNumbers): Promise<WebAssembly.Memory> {
-  const sizing: CoreHost = { ...host, provider: NO_PROVIDER };
+  const sizing: CoreHost = { ...host, provider: NO_PROVIDER, uring: undefined };
   const { exports } = await instantiate(sizing, newMemory(host, 1));
   applyEarly(exports, numbers);
   const bytes = checked(exports, exports.AioShmemSize());

@@ -8,6 +8,7 @@
  * - AioSettingError: repair the settings.
  * - AioUnavailableError: this machine, process or file cannot do what was asked for; how to go on.
  */
+import { strerror } from './errno.ts';
 import { callbackName, nameOf, STATE_NAMES, STATUS_NAMES } from './names.ts';
 
 export interface AioErrorWords {
@@ -134,6 +135,8 @@ export const USAGE: Readonly<Record<number, readonly [`PGAIO_${string}`, string]
     'settings need {first} bytes of shared memory, the most is 4294901760',
   ],
   [-4198]: ['PGAIO_INIT_TWICE', 'this instance has its shared memory already'],
+  [-4199]: ['PGAIO_URING_SETUP', 'could not setup io_uring queue: {errno}'],
+  [-4200]: ['PGAIO_URING_WAIT', 'io_uring wait failed: {errno}'],
 };
 
 /** SQLSTATEs other than XX000 (internal error), by code. */
@@ -152,9 +155,12 @@ export class AioUsageError extends AioError {
   readonly io: number | undefined;
   /** State that handle was in. */
   readonly state: string | undefined;
+  /** The first of the numbers its words are about. */
+  readonly number: number;
 
   constructor(words: AioErrorWords, record?: ErrorRecord) {
     super(words);
+    this.number = record?.first ?? 0;
     const known = record !== undefined && record.io >= 0;
     this.io = known ? record.io : undefined;
     this.state = known ? nameOf(STATE_NAMES, record.state) : undefined;
@@ -179,6 +185,7 @@ export function usageError(number: number, record: ErrorRecord): AioUsageError {
     second: String(record.second),
     callback: callbackName(record.first),
     status: nameOf(STATUS_NAMES, record.first),
+    errno: strerror(record.first),
   };
   return new AioUsageError(
     {

@@ -65,6 +65,34 @@ export interface IoDevice {
   waitOne?(id: number): void;
 }
 
+/**
+ * Rings of the kernel's for method IO_URING; assembly/aio/host.ts says what is asked of each. They
+ * work on one linear memory, and on rings by number.
+ */
+export interface UringHost {
+  setup(
+    cqEntries: number,
+    shared: number,
+    ringsAt: number,
+    ringsBytes: number,
+    sqesAt: number,
+    cursorAt: number,
+    leaderAt: number,
+    outAt: number,
+  ): number;
+  enter(ring: number, first: number, count: number): number;
+  reap(ring: number): number;
+  wait(ring: number, seen: number, milliseconds: number): number;
+  taken(ring: number): number;
+  close(ring: number): number;
+  /** Entries that were refused: memory or descriptors not ours, unlisted operations. */
+  refused(ring: number): number;
+  /** From now on `callback` is called on this thread's event loop while there are completions. */
+  listen(ring: number, callback: () => void): number;
+  /** None of these is called any more. */
+  end(): void;
+}
+
 /** What an instance of the core is made from. */
 export interface CoreHost {
   readonly module: WebAssembly.Module;
@@ -75,6 +103,8 @@ export interface CoreHost {
   /** Receives each report, after the call that caused it. Must not throw. */
   readonly onReport?: ((report: AioReport) => void) | undefined;
   readonly tablespaceVersionDirectory?: string | undefined;
+  /** Makes the rings of method IO_URING, where there are any. */
+  readonly uring?: ((memory: WebAssembly.Memory) => UringHost) | undefined;
   /** Number of this thread among those that may join the memory. */
   readonly thread: number;
   /** Whether descriptors opened here are closed when this thread ends. */

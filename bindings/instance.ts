@@ -4,7 +4,7 @@
  */
 import type { CoreExports } from './core-exports.ts';
 import { AioUnavailableError } from './errors.ts';
-import type { CoreHost, IoDevice, WasiIo } from './host.ts';
+import type { CoreHost, IoDevice, UringHost, WasiIo } from './host.ts';
 import * as layout from './layout.ts';
 import type { CoreReport } from './report.ts';
 import { readTargetData } from './target.ts';
@@ -63,6 +63,7 @@ export interface MadeInstance {
   readonly memory: WebAssembly.Memory;
   readonly exports: CoreExports;
   readonly state: ImportState;
+  readonly uring: UringHost | undefined;
 }
 
 export async function instantiate(
@@ -82,6 +83,7 @@ export async function instantiate(
     reopen: () => -EIO,
   };
   const u32 = new Uint32Array(memory.buffer);
+  const uring = host.uring?.(memory);
   const instance = await WebAssembly.instantiate(host.module, {
     env: { memory },
     wasi_snapshot_preview1: guarded(state, host.provider.bind(memory)),
@@ -91,10 +93,19 @@ export async function instantiate(
       submit: submitter(state, host.device, u32),
       wait_one: waiter(state, host.device),
       reopen: (io: number): number => state.reopen(io),
+      uring_setup: uring?.setup ?? unsupported,
+      uring_enter: uring?.enter ?? unsupported,
+      uring_reap: uring?.reap ?? unsupported,
+      uring_wait: uring?.wait ?? unsupported,
+      uring_taken: uring?.taken ?? unsupported,
+      uring_close: uring?.close ?? unsupported,
     },
   });
-  return { memory, exports: instance.exports as unknown as CoreExports, state };
+  return { memory, exports: instance.exports as unknown as CoreExports, state, uring };
 }
+
+const ENOSYS = 38;
+const unsupported = (): number => -ENOSYS;
 
 /** A provider that throws has failed with EIO: an error must not unwind the core's frames. */
 function guarded(state: ImportState, io: WasiIo) {

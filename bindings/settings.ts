@@ -39,8 +39,15 @@ const TABLE = {
     values: {
       sync: layout.IOMETHOD_SYNC,
       worker: layout.IOMETHOD_WORKER,
+      io_uring: layout.IOMETHOD_IO_URING,
       host: layout.IOMETHOD_HOST,
     },
+  },
+  ring: {
+    guc: layout.GUC_RING,
+    kind: 'enum',
+    fallback: 'checked',
+    values: { checked: layout.RING_CHECKED, shared: layout.RING_SHARED },
   },
   io_max_concurrency: {
     guc: layout.GUC_IO_MAX_CONCURRENCY,
@@ -158,8 +165,17 @@ export const SETTING_NAMES = Object.keys(TABLE) as readonly SettingName[];
  * carry one (`'128MB'`). What is left out has PostgreSQL's default, where there is one.
  */
 export interface Settings {
-  /** Who executes I/O: `sync` the issuer, `worker` I/O worker threads, `host` your own device. */
-  readonly io_method?: 'sync' | 'worker' | 'host';
+  /**
+   * Who executes I/O: `sync` the issuer, `worker` I/O worker threads, `io_uring` the Linux kernel,
+   * `host` your own device, `auto` io_uring where it can be used, else `worker`.
+   */
+  readonly io_method?: 'sync' | 'worker' | 'io_uring' | 'host' | 'auto';
+  /**
+   * Where io_uring's rings lie: `checked` out of reach, each entry looked at before the kernel sees
+   * it; `shared` in the linear memory, where the kernel reads and writes it, and a stray write may
+   * make it touch any address of the process. @default 'checked'
+   */
+  readonly ring?: 'checked' | 'shared';
   /** Handles per backend, 1 .. 1024; -1 derives it from shared_buffers. @default -1 */
   readonly io_max_concurrency?: number | string;
   /** Most blocks per I/O there can be, 1 .. 128: sizes each handle's slices. @default 16 */

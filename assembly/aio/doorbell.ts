@@ -18,6 +18,7 @@ import { io_max_concurrency, max_backends } from "../shm/settings";
 import { SLOT_DEAD, crit_section_count, my_backend, my_procno, slotState } from "./backend";
 import { PgAioHandle, reclaimIfCompleted } from "./handle";
 import { settleEstates } from "./sweep";
+import { methodPoll } from "../method/method";
 import { NONE } from "./types";
 
 @unmanaged export class PgAioDoorbell {
@@ -69,7 +70,8 @@ function drain(): i32 {
   assert(my_procno != NONE);
   if (crit_section_count > 0) return 0; // a callback's look at the world; its caller drains later
   const bits = doorbellAt(my_procno) + offsetof<PgAioDoorbell>("bits");
-  let reclaimed = 0;
+  const before = my_backend.reclaimed;
+  if (my_backend.in_flight_count > 0) methodPoll(my_procno);
   for (let word: u32 = 0; word < (<u32>io_max_concurrency + 31) >>> 5; word++) {
     const at = bits + 4 * <usize>word;
     if (loadAcquire32(at) == 0) continue;
@@ -77,11 +79,11 @@ function drain(): i32 {
     while (set != 0) { // one bit fewer each round
       const index = ctz<u32>(set);
       set &= set - 1;
-      if (reclaimIfCompleted(handleAt(my_backend.io_handle_off + (word << 5) + index))) reclaimed++;
+      reclaimIfCompleted(handleAt(my_backend.io_handle_off + (word << 5) + index));
     }
   }
   if (my_backend.estates != 0) settleEstates();
-  return reclaimed;
+  return <i32>(my_backend.reclaimed - before);
 }
 
 /**

@@ -53,6 +53,43 @@ export declare function host_submit(count: u32, ids: usize): i32;
 @external("pgaio", "wait_one")
 export declare function host_wait_one(io: u32): i32;
 
+// Method IO_URING: rings of the kernel's, by number, whoever of this process made them. Answers
+// below 0 are -errno. The memory may be read and written by any of these.
+
+/**
+ * Makes a ring for this thread with `cq_entries` completions, a power of two. `shared`: 1 if the
+ * kernel's rings are to lie in the `rings_bytes` at `rings` and the entries at `sqes`; else they
+ * are copied from and to there. The word at `cursor` is the core's count of completions dealt with,
+ * that at `leader` is set while a thread waits in the kernel. Fills in PgAioUringContext from
+ * `base` on, at `out`. Its number.
+ */
+@external("pgaio", "uring_setup")
+export declare function uring_setup(cq_entries: u32, shared: u32, rings: usize, rings_bytes: u32,
+  sqes: usize, cursor: usize, leader: usize, out: usize): i32;
+
+/** Submits `count` entries from number `first` on. How many were taken, at least one. */
+@external("pgaio", "uring_enter")
+export declare function uring_enter(ring: u32, first: u32, count: u32): i32;
+
+/** Brings completions to the memory. How many. */
+@external("pgaio", "uring_reap")
+export declare function uring_reap(ring: u32): i32;
+
+/**
+ * Waits for a completion later than the first `seen`, at most `ms` and not much longer than 100 ms.
+ * 0 there may be one, 1 the time was up, 2 another thread waits already.
+ */
+@external("pgaio", "uring_wait")
+export declare function uring_wait(ring: u32, seen: u32, ms: u32): i32;
+
+/** How many entries were taken so far, modulo 2^32: as many completions there will be. */
+@external("pgaio", "uring_taken")
+export declare function uring_taken(ring: u32): i32;
+
+/** Ends a ring, when all that was taken has ended. */
+@external("pgaio", "uring_close")
+export declare function uring_close(ring: u32): i32;
+
 // Sim build only: the scheduler of the explorer decides who runs on.
 
 /** Another thread may be scheduled here. */

@@ -7,7 +7,7 @@ import {
   E_NO_BACKEND, E_NO_SLOT, OK,
   fail,
 } from "../errors";
-import { methodInitBackend } from "../method/method";
+import { methodInitBackend, methodJoinBackend, methodLeaveBackend } from "../method/method";
 import {
   compareExchange32, futexWait, futexWake, loadAcquire32, storeRelease32,
 } from "../shm/atomics";
@@ -110,12 +110,14 @@ function layOutBackend(procno: u32): void {
 export function pgaio_init_backend(private_descriptors: u32): i32 {
   if (my_procno != NONE) return fail(E_BACKEND_TWICE, NONE, 0, my_procno);
   if (local_at == 0) return fail(E_NO_BACKEND);
-  const rc = methodInitBackend();
+  let rc = methodInitBackend();
   if (rc < 0) return rc;
   const procno = claimSlot();
   if (procno == NONE) return fail(E_NO_SLOT, NONE, 0, max_backends);
   my_backend.private_descriptors = private_descriptors;
-  return procno;
+  rc = methodJoinBackend();
+  if (rc < 0) freeSlot();
+  return rc < 0 ? rc : procno;
 }
 
 /** Number of this thread as its host knows it, before pgaio_init_backend or pgaio_init_worker. */
@@ -158,6 +160,7 @@ export function pgaio_shutdown(): i32 {
   dropOwnersOf(my_procno);
   freeFramesOf(my_procno);
   dropFilesOf(my_procno);
+  methodLeaveBackend(my_procno);
   freeSlot();
   if (!anySlotTaken()) pgaio_stop_workers();
   return OK;

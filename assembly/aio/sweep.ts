@@ -8,6 +8,8 @@
  * states; its lists are made anew. Callbacks of an I/O it was completing may run a second time.
  */
 import { E_NO_BACKEND, OK, fail } from "../errors";
+import { uringForgetThread, uringHas, uringTakeOver } from "../method/io_uring";
+import { methodLeaveBackend } from "../method/method";
 import {
   executeUndertaken, forgetSpinner, queueHolds, recountWorkers, removeWorker, undertake,
   wakeAllWorkers, workerAt,
@@ -27,7 +29,7 @@ import { PgAioHandle, resetHandle, stateOf, updateState } from "./handle";
 import { finishCompletion, processCompletion } from "./io";
 import { dropOwnersOf } from "./resowner";
 import {
-  ECANCELED, IOMETHOD_HOST, MAX_IO_WORKERS, NONE, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_LOCAL,
+  ECANCELED, IOMETHOD_HOST, IOMETHOD_IO_URING, MAX_IO_WORKERS, NONE, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_LOCAL,
   PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_DEFINED, PGAIO_HS_HANDED_OUT, PGAIO_HS_IDLE,
   PGAIO_HS_STAGED, PGAIO_HS_SUBMITTED,
 } from "./types";
@@ -47,6 +49,7 @@ export function pgaio_thread_ended(number: u32): i32 {
   lockBreak(worker_control_at, thread);
   lockBreak(CTL_AT + offsetof<PgAioCtl>("frame_lock"), thread);
   lockBreak(CTL_AT + offsetof<PgAioCtl>("file_lock"), thread);
+  if (io_method == IOMETHOD_IO_URING) uringForgetThread(thread);
   for (let id: u32 = 0; id < MAX_IO_WORKERS; id++) {
     const slot = workerAt(id);
     if (slot.in_use == 0 || (slot.thread != thread && slot.starter != thread)) continue;
@@ -109,7 +112,9 @@ function takeOver(dead: PgAioPlace, worker: i32): void {
   lockRelease(worker_control_at);
   // It may have completed it and not have woken the waiters; the owner has then reclaimed it alone.
   if (io != NONE) futexWake(changetype<usize>(handleAt(io)) + offsetof<PgAioHandle>("state"), -1);
-  if (mine) executeUndertaken();
+  if (!mine) return;
+  if (io_method == IOMETHOD_IO_URING) uringTakeOver();
+  else executeUndertaken();
 }
 
 /** Goes through the slots this backend is the heir of; those that are settled are free again. */
@@ -154,6 +159,7 @@ function settleEstate(slot: PgAioBackend): bool {
   dropOwnersOf(slot.procno);
   freeFramesOf(slot.procno);
   dropFilesOf(slot.procno);
+  methodLeaveBackend(slot.procno);
   return true;
 }
 
@@ -188,6 +194,7 @@ function settleHandle(ioh: PgAioHandle): bool {
 function isUnderWay(ioh: PgAioHandle): bool {
   assert(ioh.owner_procno != my_procno);
   if (io_method == IOMETHOD_HOST) return stateOf(ioh) == PGAIO_HS_SUBMITTED;
+  if (io_method == IOMETHOD_IO_URING && uringHas(ioh.owner_procno)) return true;
   lockAcquire(worker_control_at);
   const has = isHeld(ioh, 0);
   lockRelease(worker_control_at);

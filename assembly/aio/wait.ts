@@ -10,7 +10,7 @@ import {
 import { fetchAdd32, futexWait, loadAcquire64 } from "../shm/atomics";
 import { handleAt, handleId, handle_count, isCallers } from "../shm/layout";
 import { io_max_concurrency } from "../shm/settings";
-import { methodHasWaitOne, methodHelp, methodWaitOne } from "../method/method";
+import { methodHasWaitOne, methodHelp, methodPoll, methodWaitOne } from "../method/method";
 import { crit_section_count, my_backend, my_procno } from "./backend";
 import { checkMayAct, checkMine } from "./check";
 import { PgAioHandle, reclaim, reclaimIfCompleted, stateOf } from "./handle";
@@ -169,10 +169,15 @@ export function pgaio_wref_is_done(ref: u32): i32 {
 
 /** The same, and the owner reclaims the handle when it is: PostgreSQL's pgaio_wref_check_done. */
 export function pgaio_wref_check_done(ref: u32): i32 {
-  const done = pgaio_wref_is_done(ref);
-  if (done != 1 || crit_section_count > 0) return done;
+  let done = pgaio_wref_is_done(ref);
+  if (done < 0 || crit_section_count > 0) return done;
   const iow = changetype<PgAioWaitRef>(ref);
   const ioh = handleAt(iow.aio_index);
+  if (done == 0) {
+    methodPoll(ioh.owner_procno);
+    done = pgaio_wref_is_done(ref);
+    if (done == 0) return done;
+  }
   if (ioh.owner_procno == my_procno && generationOf(ioh) == refGeneration(iow)) {
     reclaimIfCompleted(ioh);
   }
@@ -237,7 +242,11 @@ const SLEEP_NS: i64 = 100_000_000;
 function sleepOn(ioh: PgAioHandle, generation: u64, state: u32): i32 {
   const asynchronous = (ioh.flags & PGAIO_HF_SYNCHRONOUS) == 0;
   if (state == PGAIO_HS_SUBMITTED && asynchronous && methodHasWaitOne()) {
-    return methodWaitOne(ioh, generation);
+    const limit = patience_ns < 0 ? SLEEP_NS : min(SLEEP_NS, patience_ns);
+    const rc = methodWaitOne(ioh, generation, limit);
+    if (rc != TIMED_OUT || patience_ns < 0) return min(rc, OK);
+    patience_ns -= limit;
+    return patience_ns == 0 ? TIMED_OUT : OK;
   }
   if (isDefined(PGAIO_UNSHARED)) return fail(E_CANNOT_WAIT, handleId(ioh), state);
   if (state == PGAIO_HS_SUBMITTED && methodHelp(ioh, false)) return OK;
@@ -274,6 +283,8 @@ function sleepOnce(word: usize, state: u32, ns: i64): bool {
  * what is only staged, then the oldest in flight, for which nobody has to wait longer than for any.
  */
 export function waitForFree(): i32 {
+  methodPoll(my_procno);
+  if (my_backend.idle_count > 0) return OK;
   const first = my_backend.io_handle_off;
   let reclaimed = false;
   for (let i: i32 = 0; i < io_max_concurrency; i++) {

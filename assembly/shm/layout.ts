@@ -5,7 +5,7 @@
  *
  *   PgAioCtl · PgAioBackend[] · PgAioDoorbell[] · PgAioHandle[] · iovecs · handle data ·
  *   filled returns · worker control · PgAioWorker[] · resource owners · files · frame owners ·
- *   trace ring ‖ local memory of each backend · page frames
+ *   trace ring · PgAioUringContext[] · rings ‖ local memory of each backend · page frames
  *
  * What stands after ‖ is the callers' memory: results, wait references and page data go there and
  * nowhere else (`isCallers`). Sizes after AioShmemSize and AioShmemInit of aio_init.c.
@@ -13,19 +13,21 @@
 import { PgAioBackend } from "../aio/backend";
 import { PgAioHandle } from "../aio/handle";
 import { E_MEMORY_LIMIT, fail } from "../errors";
-import { MAX_IO_WORKERS, RESOURCE_OWNERS } from "../aio/types";
 import {
-  block_size, fixMaxConcurrency, io_max_combine_limit, io_max_concurrency, local_memory,
+  IOMETHOD_IO_URING, MAX_IO_WORKERS, PGAIO_SUBMIT_BATCH_SIZE, RESOURCE_OWNERS,
+} from "../aio/types";
+import {
+  block_size, fixMaxConcurrency, io_max_combine_limit, io_max_concurrency, io_method, local_memory,
   max_backends, max_files, shared_buffers, trace_size,
 } from "./settings";
 import {
   BACKEND_SHIFT, CTL_AT, CTL_BYTES, DATA_BYTES, DOORBELL_BYTES, FILE_BYTES, FRAME_OWNER_BYTES,
-  HANDLE_SHIFT, IOVEC_BYTES, RESOWNER_BYTES, TRACE_BYTES, WORKER_BYTES, WORKER_CONTROL_BYTES,
-  WORKER_SCRATCH_BYTES,
+  HANDLE_SHIFT, IOVEC_BYTES, KERNEL_IOVEC_BYTES, RESOWNER_BYTES, TRACE_BYTES, URING_CONTEXT_BYTES,
+  URING_SQES_BYTES, WORKER_BYTES, WORKER_CONTROL_BYTES, WORKER_SCRATCH_BYTES,
 } from "./sizes";
 
 /** Raised whenever a field below or in a structure moves. */
-export const LAYOUT_VERSION: u32 = 4;
+export const LAYOUT_VERSION: u32 = 5;
 export const SHMEM_MAGIC: u32 = 0x49414750; // "PGAI" in a dump
 
 const FRAME_ALIGN: u64 = 4096; // O_DIRECT on any device
@@ -79,7 +81,10 @@ export const CTL_READY: u32 = 2;
   io_worker_idle_timeout: u32; // 152  ms until one above the minimum leaves
   io_worker_launch_interval: u32; // 156  ms between launches above the minimum
   worker_scratch: u32; //     160  offset of the I/O workers' room for paths
-  host_callbacks: u32; //     164  phases of host callbacks 32 .. 63, a byte each (32 bytes)
+  ring: u32; //               164  RING_*, for io_uring
+  uring_contexts: u32; //     168  offset of PgAioUringContext[max_backends], with io_uring
+  uring_memory: u32; //       172  offset of the backends' rings, with io_uring
+  host_callbacks: u32; //     176  phases of host callbacks 32 .. 63, a byte each (32 bytes)
 }
 if (offsetof<PgAioCtl>("host_callbacks") + 32 > CTL_BYTES) ERROR("PgAioCtl outgrew its place");
 
@@ -100,6 +105,8 @@ export let done_returns_at: usize = 0;
 export let worker_control_at: usize = 0;
 export let workers_at: usize = 0;
 export let files_at: usize = 0;
+export let uring_contexts_at: usize = 0;
+export let uring_memory_at: usize = 0;
 
 @inline export function ctl(): PgAioCtl { return changetype<PgAioCtl>(CTL_AT); }
 @inline export function backendAt(procno: u32): PgAioBackend {
@@ -131,6 +138,27 @@ export let files_at: usize = 0;
 @inline export function doneReturnsMax(): u32 { return io_max_concurrency + 1; }
 @inline export function doneReturnsBytes(): u32 { return (4 * doneReturnsMax() + 127) & ~127; }
 
+// The memory of one backend's ring, in pages: see io_uring.ts.
+
+/** Completions a ring has room for: at least two for each I/O that can be in flight. */
+export function uringCqEntries(): u32 {
+  assert(io_max_concurrency > 0);
+  const least = max<u32>(2 * io_max_concurrency, 2 * PGAIO_SUBMIT_BATCH_SIZE);
+  return (1 as u32) << (32 - clz<u32>(least - 1));
+}
+/** Room for the kernel's rings: both heads (some 256 bytes), completions, places of submissions. */
+export function uringRingsBytes(): u32 {
+  assert(io_max_concurrency > 0);
+  return pagesOf(1024 + 16 * uringCqEntries() + 4 * PGAIO_SUBMIT_BATCH_SIZE);
+}
+/** All of it: rings, submissions, the kernel's iovecs for these. */
+export function uringMemoryBytes(): u32 {
+  assert(io_max_combine_limit > 0);
+  const iovecs = PGAIO_SUBMIT_BATCH_SIZE * io_max_combine_limit * KERNEL_IOVEC_BYTES;
+  return uringRingsBytes() + URING_SQES_BYTES + pagesOf(iovecs);
+}
+@inline function pagesOf(bytes: u32): u32 { return (bytes + 4095) & ~4095; }
+
 /** Where each region ends up, for the settings in force; `end` is the size of it all. */
 let end: u64 = 0;
 @inline function region(bytes: u64, align: u64 = 128): u64 {
@@ -157,6 +185,9 @@ export function layOut(to: PgAioCtl | null): u64 {
   const files = region(<u64>max_files * FILE_BYTES);
   const frame_owners = region(<u64>shared_buffers * FRAME_OWNER_BYTES);
   const trace = region(<u64>trace_size * TRACE_BYTES);
+  const rings: u64 = io_method == IOMETHOD_IO_URING ? max_backends : 0;
+  const uring_contexts = region(rings * URING_CONTEXT_BYTES);
+  const uring_memory = region(rings * uringMemoryBytes(), rings > 0 ? FRAME_ALIGN : 1);
   const local = region(<u64>max_backends * local_memory, FRAME_ALIGN);
   const frames = region(<u64>shared_buffers * block_size, FRAME_ALIGN);
   if (to !== null && end <= MEMORY_LIMIT) {
@@ -175,6 +206,8 @@ export function layOut(to: PgAioCtl | null): u64 {
     to.resowners = <u32>resowners;
     to.frame_owners = <u32>frame_owners;
     to.trace = <u32>trace;
+    to.uring_contexts = <u32>uring_contexts;
+    to.uring_memory = <u32>uring_memory;
     to.local = <u32>local;
     to.frames = <u32>frames;
   }
@@ -204,6 +237,8 @@ export function adoptLayout(): void {
   worker_control_at = from.worker_control;
   workers_at = from.workers;
   files_at = from.files;
+  uring_contexts_at = from.uring_contexts;
+  uring_memory_at = from.uring_memory;
   iovecs_at = from.iovecs;
   data_at = from.handle_data;
   resowners_at = from.resowners;

@@ -29,7 +29,11 @@ export const GUC_IO_WORKER_LAUNCH_INTERVAL: u32 = 14; // ms between two launches
 export const GUC_SEGMENT_SIZE: u32 = 15; // blocks of a relation's file
 export const GUC_MAX_FILES: u32 = 16; // files that other threads can open again
 export const GUC_CALLBACKS_EVERYWHERE: u32 = 17; // bit n: every thread loads host callback 32 + n
-export const GUC_COUNT: u32 = 18;
+export const GUC_RING: u32 = 18; // where io_uring's rings lie: RING_*
+export const GUC_COUNT: u32 = 19;
+
+export const RING_CHECKED: u32 = 0; // with the host, which looks at each entry
+export const RING_SHARED: u32 = 1; // in the linear memory
 
 /** PostgreSQL's processes that are not backends: 6 and MAX_IO_WORKERS (proc.h). */
 export const NUM_AUXILIARY_PROCS: u32 = 38;
@@ -49,6 +53,7 @@ export let data_checksums: bool = true;
 export let segment_size: u32 = 131072;
 export let max_files: u32 = 256;
 export let callbacks_everywhere: u32 = 0;
+export let ring: u32 = RING_CHECKED;
 
 /** True once the memory is laid out: from then on what shaped it stays. */
 let fixed: bool = false;
@@ -75,6 +80,7 @@ export function publishSettings(to: PgAioCtl): void {
   to.segment_size = segment_size;
   to.max_files = max_files;
   to.callbacks_everywhere = callbacks_everywhere;
+  to.ring = ring;
   to.io_min_workers = 2;
   to.io_max_workers = 8;
   to.io_worker_idle_timeout = 60000;
@@ -96,6 +102,7 @@ export function adoptSettings(from: PgAioCtl): void {
   segment_size = from.segment_size;
   max_files = from.max_files;
   callbacks_everywhere = from.callbacks_everywhere;
+  ring = from.ring;
   fixed = true;
 }
 
@@ -121,6 +128,7 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_MAX_FILES: return value >= 1 && value <= 65536;
     case GUC_CALLBACKS_EVERYWHERE: return true;
     case GUC_TRACE:
+    case GUC_RING:
     case GUC_DATA_CHECKSUMS: return value == 0 || value == 1;
     default: return false;
   }
@@ -151,6 +159,7 @@ export function pgaio_set_guc(guc: u32, value: i32): i32 {
     case GUC_SEGMENT_SIZE: { segment_size = value; break; }
     case GUC_MAX_FILES: { max_files = value; break; }
     case GUC_CALLBACKS_EVERYWHERE: { callbacks_everywhere = value; break; }
+    case GUC_RING: { ring = value; break; }
     default: assert(false);
   }
   return OK;
@@ -175,6 +184,7 @@ export function pgaio_get_guc(guc: u32): i32 {
     case GUC_SEGMENT_SIZE: return segment_size;
     case GUC_MAX_FILES: return max_files;
     case GUC_CALLBACKS_EVERYWHERE: return callbacks_everywhere;
+    case GUC_RING: return ring;
     default: return fail(E_BAD_SETTING, -1, 0, guc);
   }
 }

@@ -18,4 +18,7 @@ export const DOORBELL_BYTES: u32 = 256;
 export const FILE_BYTES: u32 = 512;
 export const WORKER_CONTROL_BYTES: u32 = 512;
 export const WORKER_BYTES: u32 = 128;
+export const URING_CONTEXT_BYTES: u32 = 256;
+export const URING_SQES_BYTES: u32 = 4096; // 32 submissions of 64 bytes; the kernel takes pages
+export const KERNEL_IOVEC_BYTES: u32 = 16;
 export const WORKER_SCRATCH_BYTES: u32 = 1024; // for paths while a worker opens a file

@@ -4,12 +4,14 @@
  */
 import { threadId } from 'node:worker_threads';
 import { CoreInstance } from '../../bindings/core.ts';
-import { AioUnavailableError } from '../../bindings/errors.ts';
+import { AioUnavailableError, AioUsageError } from '../../bindings/errors.ts';
 import type { CoreHost, ProviderSpec } from '../../bindings/host.ts';
+import * as layout from '../../bindings/layout.ts';
 import type { Settings } from '../../bindings/settings.ts';
 import { callbackBits, loadCallbacks, registerCallbacks } from './callback-modules.ts';
 import { type NodeHostOptions, nodeHost } from './host.ts';
 import { watchThreads } from './threads.ts';
+import { probeUring, ringFailed, type UringReason, uringUnavailable } from './uring.ts';
 import { WorkerPool } from './worker-pool.ts';
 
 /** All another thread needs to join: plain data, for `workerData` or `postMessage`. */
@@ -25,6 +27,8 @@ export interface Backend {
   readonly token: AioToken;
   /** The I/O workers, in the thread that made the memory. */
   readonly pool: WorkerPool | undefined;
+  /** Why io_method `auto` did not take io_uring. */
+  readonly fallback: UringReason | undefined;
 }
 
 /** A backend over a new memory, or over `memory`. */
@@ -35,14 +39,11 @@ export async function createBackend(
 ): Promise<Backend> {
   const urls = (options.callbackModules ?? []).map(String);
   const table = await loadCallbacks(urls);
-  const host = await nodeHost(options);
-  const method = settings.io_method === undefined ? defaultMethod(host) : settings.io_method;
-  const chosen = String(method).toLowerCase();
-  if (chosen === 'worker' && memory === undefined) requireWorkers(host);
-  if (chosen === 'host' && host.device === undefined && memory === undefined) throw deviceMissing();
-  const core = await CoreInstance.create(
+  const choice = await chooseMethod(options, settings, memory);
+  const { host, method } = choice;
+  const core = await makeCore(
     host,
-    { ...settings, io_method: method },
+    method === undefined ? settings : { ...settings, io_method: method },
     { memory, callbacksEverywhere: callbackBits(table) },
   );
   try {
@@ -60,7 +61,17 @@ export async function createBackend(
   watchThreads(core);
   const pool = startPool(core, token, memory !== undefined);
   if (threadId !== 0) leaveWithThread(core);
-  return { core, token, pool };
+  return { core, token, pool, fallback: choice.fallback };
+}
+
+/** A ring that the kernel refuses is this machine's affair, not the caller's. */
+async function makeCore(...from: Parameters<typeof CoreInstance.create>): Promise<CoreInstance> {
+  try {
+    return await CoreInstance.create(...from);
+  } catch (error) {
+    if (!(error instanceof AioUsageError) || error.code !== 'PGAIO_URING_SETUP') throw error;
+    throw ringFailed(error.number);
+  }
 }
 
 /** A backend over the memory of another, from its token. */
@@ -85,6 +96,64 @@ function deviceMissing(): AioUnavailableError {
     message: 'io_method "host" needs a device',
     hint: 'Give one as the option `device`.',
   });
+}
+
+/** A method, and a host that can do it. */
+interface MethodChoice {
+  readonly host: CoreHost;
+  readonly method: Exclude<Settings['io_method'], 'auto'>;
+  readonly fallback: UringReason | undefined;
+}
+
+/** Takes the method asked for, or refuses; `auto` looks for one. A memory has its method. */
+async function chooseMethod(
+  options: NodeHostOptions,
+  { io_method, ring }: Settings,
+  memory: WebAssembly.Memory | undefined,
+): Promise<MethodChoice> {
+  const wanted = memory === undefined ? String(io_method ?? '').toLowerCase() : methodOf(memory);
+  if (wanted === 'auto' || wanted === 'io_uring') {
+    const host = await nodeHost(options, true);
+    const reason = uringReason(host, ring === 'shared');
+    if (reason === undefined) return { host, method: 'io_uring', fallback: undefined };
+    if (wanted === 'io_uring') throw uringUnavailable(reason);
+    return { host: { ...host, uring: undefined }, method: defaultMethod(host), fallback: reason };
+  }
+  const host = await nodeHost(options, false);
+  if (memory !== undefined) return { host, method: undefined, fallback: undefined };
+  const method = (io_method ?? defaultMethod(host)) as MethodChoice['method'];
+  if (wanted === 'worker') requireWorkers(host);
+  if (wanted === 'host' && host.device === undefined) throw deviceMissing();
+  return { host, method, fallback: undefined };
+}
+
+/** What a memory was laid out for; empty if it was not. */
+function methodOf(memory: WebAssembly.Memory): string {
+  const words = new Uint32Array(memory.buffer);
+  const { state, io_method } = layout.PgAioCtl.fields;
+  const field = (offset: number): number => words[(layout.CTL_AT + offset) >>> 2] ?? 0;
+  const ready = field(state.offset) === layout.CTL_READY;
+  return ready && field(io_method.offset) === layout.IOMETHOD_IO_URING ? 'io_uring' : '';
+}
+
+/** Why this host cannot use io_uring. */
+function uringReason(host: CoreHost, sharedRings: boolean): UringReason | undefined {
+  const remedy = 'Use io_method "worker" or "sync".';
+  if (!host.shared) {
+    return { stage: 'platform', errno: 0, cause: 'it needs shared memory', remedy };
+  }
+  if (host.provider.name !== 'direct') {
+    const cause = `provider "${host.provider.name}" has no descriptors of the kernel's`;
+    return { stage: 'platform', errno: 0, cause, remedy: 'Use provider "direct".' };
+  }
+  const probe = probeUring();
+  if (probe.reason !== undefined || !sharedRings || probe.sharedRings) return probe.reason;
+  return {
+    stage: 'features',
+    errno: 0,
+    cause: 'this kernel cannot have rings in memory of ours (IORING_SETUP_NO_MMAP, Linux 6.5)',
+    remedy: 'Leave out `ring: "shared"`.',
+  };
 }
 
 /** PostgreSQL's default is worker. */

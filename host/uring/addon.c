@@ -1,0 +1,412 @@
+/*
+ * The shim as Node sees it. `bind(memory)` gives the functions the core imports, each bound to that
+ * linear memory; what they do is in ring.c. Numbers in, numbers out: results below 0 are -errno.
+ *
+ * When a thread's environment goes, its I/O is waited for first: the kernel writes into the linear
+ * memory until then, and cancels what a thread leaves behind.
+ */
+#include "ring.h"
+
+#define NAPI_VERSION 8
+#include <node_api.h>
+
+/* libuv, as far as it is used: its handles are opaque, their size is asked for at run time. */
+struct uv_loop_s;
+typedef void (*poll_callback)(void *handle, int status, int events);
+typedef void (*close_callback)(void *handle);
+size_t uv_handle_size(int type);
+int uv_poll_init(struct uv_loop_s *loop, void *handle, int fd);
+int uv_poll_start(void *handle, int events, poll_callback callback);
+int uv_poll_stop(void *handle);
+void uv_close(void *handle, close_callback callback);
+void uv_unref(void *handle);
+void *uv_handle_get_data(const void *handle);
+void uv_handle_set_data(void *handle, void *data);
+enum { UV_POLL_TYPE = 8, UV_READABLE_EVENT = 1 };
+
+enum { ENVIRONMENTS = 1024, ATTACHMENTS = 64, LISTENER_BYTES = 4096 };
+
+struct attachment {
+  struct memory *memory; /* NULL: free */
+  napi_ref view; /* keeps the linear memory */
+  struct environment *environment;
+};
+/* A thread that has loaded the shim. */
+struct environment {
+  bool used;
+  uint16_t number;
+  napi_env env;
+  napi_async_cleanup_hook_handle cleanup;
+  int closing; /* handles of libuv's that are still to be closed */
+  bool ending;
+  struct attachment attachments[ATTACHMENTS];
+};
+struct listener {
+  struct environment *environment;
+  napi_ref callback;
+  struct ring *ring;
+  _Alignas(16) uint8_t handle[];
+};
+
+static struct environment environments[ENVIRONMENTS];
+
+/* Arguments and results. */
+
+enum { ARGUMENTS_MAX = 8 };
+struct call {
+  size_t count;
+  napi_value values[ARGUMENTS_MAX];
+  struct attachment *attachment;
+};
+
+static struct call arguments(napi_env env, napi_callback_info info) {
+  struct call call;
+  void *data = NULL;
+  call.count = ARGUMENTS_MAX;
+  napi_get_cb_info(env, info, &call.count, call.values, NULL, &data);
+  call.attachment = data;
+  return call;
+}
+/* Argument `index` as the core sends it; 0 if it is no number. */
+static uint32_t number(napi_env env, const struct call *call, size_t index) {
+  uint32_t value = 0;
+  if (index < call->count) napi_get_value_uint32(env, call->values[index], &value);
+  return value;
+}
+static napi_value integer(napi_env env, int64_t value) {
+  napi_value result = NULL;
+  napi_create_int32(env, (int32_t)value, &result);
+  return result;
+}
+static struct ring *ring_of(napi_env env, const struct call *call) {
+  struct memory *memory = call->attachment->memory;
+  return memory == NULL ? NULL : ring_find(memory, (int)number(env, call, 0));
+}
+
+static struct environment *environment_of(napi_env env) {
+  void *data = NULL;
+  napi_get_instance_data(env, &data);
+  return data;
+}
+
+/* Listening: the loop is told when a completion is there. Does not keep the loop alive. */
+
+static void report_exception(napi_env env) {
+  bool pending = false;
+  napi_value error;
+  napi_is_exception_pending(env, &pending);
+  if (pending && napi_get_and_clear_last_exception(env, &error) == napi_ok) {
+    napi_fatal_exception(env, error);
+  }
+}
+
+static void on_readable(void *handle, int status, int events) {
+  (void)status;
+  (void)events;
+  struct listener *listener = uv_handle_get_data(handle);
+  napi_env env = listener->environment->env;
+  napi_handle_scope scope;
+  napi_value callback, global;
+  if (napi_open_handle_scope(env, &scope) != napi_ok) return;
+  if (napi_get_reference_value(env, listener->callback, &callback) == napi_ok
+    && napi_get_global(env, &global) == napi_ok) {
+    napi_make_callback(env, NULL, global, callback, 0, NULL, NULL);
+    report_exception(env);
+  }
+  napi_close_handle_scope(env, scope);
+}
+
+static void end_environment(struct environment *environment);
+
+static void on_closed(void *handle) {
+  struct listener *listener = uv_handle_get_data(handle);
+  struct environment *environment = listener->environment;
+  unmap(listener, LISTENER_BYTES);
+  environment->closing--;
+  if (environment->ending && environment->closing == 0) end_environment(environment);
+}
+
+static void stop_listening(struct ring *ring) {
+  struct listener *listener = ring->listener;
+  if (listener == NULL) return;
+  ring->listener = NULL;
+  uv_poll_stop(listener->handle);
+  napi_delete_reference(listener->environment->env, listener->callback);
+  listener->environment->closing++;
+  uv_close(listener->handle, on_closed);
+}
+
+/* listen(ring, callback): from now on `callback` is called while completions are to be read. */
+static napi_value listen_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct ring *ring = ring_of(env, &call);
+  struct environment *environment = call.attachment->environment;
+  if (ring == NULL || call.count < 2 || ring->owner != environment) return integer(env, -ERR_INVAL);
+  if (ring->listener != NULL) return integer(env, -ERR_BUSY);
+  if (sizeof(struct listener) + uv_handle_size(UV_POLL_TYPE) > LISTENER_BYTES) {
+    return integer(env, -ERR_NOMEM);
+  }
+  struct uv_loop_s *loop = NULL;
+  struct listener *listener = map_private(LISTENER_BYTES);
+  if (listener == NULL) return integer(env, -ERR_NOMEM);
+  int rc = napi_get_uv_event_loop(env, &loop) == napi_ok ? 0 : -ERR_INVAL;
+  if (rc == 0) rc = uv_poll_init(loop, listener->handle, ring->kernel.fd);
+  if (rc < 0) {
+    unmap(listener, LISTENER_BYTES);
+    return integer(env, rc);
+  }
+  listener->environment = environment;
+  listener->ring = ring;
+  uv_handle_set_data(listener->handle, listener);
+  napi_create_reference(env, call.values[1], 1, &listener->callback);
+  uv_unref(listener->handle);
+  uv_poll_start(listener->handle, UV_READABLE_EVENT, on_readable);
+  ring->listener = listener;
+  return integer(env, 0);
+}
+
+/* Rings. */
+
+/* setup(cqEntries, shared, ringsAt, ringsBytes, sqesAt, cursorAt, leaderAt, outAt): its number. */
+static napi_value setup_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  if (call.attachment->memory == NULL) return integer(env, -ERR_INVAL);
+  struct setup setup = {
+    .cq_entries = number(env, &call, 0),
+    .shared = number(env, &call, 1) == 1,
+    .rings_at = number(env, &call, 2),
+    .rings_bytes = number(env, &call, 3),
+    .sqes_at = number(env, &call, 4),
+    .cursor_at = number(env, &call, 5),
+    .leader_at = number(env, &call, 6),
+    .out_at = number(env, &call, 7),
+  };
+  struct environment *environment = call.attachment->environment;
+  return integer(env, ring_setup(call.attachment->memory, environment, &setup));
+}
+
+/* enter(ring, first, count): entries taken, or -errno. */
+static napi_value enter_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct ring *ring = ring_of(env, &call);
+  if (ring == NULL) return integer(env, -ERR_INVAL);
+  return integer(env, ring_enter(ring, number(env, &call, 1), number(env, &call, 2)));
+}
+
+/* reap(ring): completions moved to the linear memory. */
+static napi_value reap_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct ring *ring = ring_of(env, &call);
+  return integer(env, ring == NULL ? -ERR_INVAL : ring_reap(ring));
+}
+
+/* wait(ring, seen, milliseconds): WAIT_*. */
+static napi_value wait_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct ring *ring = ring_of(env, &call);
+  if (ring == NULL) return integer(env, -ERR_INVAL);
+  return integer(env, ring_wait(ring, number(env, &call, 1), number(env, &call, 2)));
+}
+
+/* taken(ring): how many entries it has taken so far, modulo 2^32. */
+static napi_value taken_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct ring *ring = ring_of(env, &call);
+  return integer(env, ring == NULL ? 0 : (int32_t)ring->taken);
+}
+
+/* refused(ring): how many entries the shim has answered itself. */
+static napi_value refused_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct ring *ring = ring_of(env, &call);
+  return integer(env, ring == NULL ? 0 : (int32_t)ring->refusals);
+}
+
+/* close(ring): by the thread that listens, or once that is gone. */
+static napi_value close_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct ring *ring = ring_of(env, &call);
+  if (ring == NULL) return integer(env, -ERR_INVAL);
+  if (ring->owner == call.attachment->environment) stop_listening(ring);
+  else if (ring->owner != NULL) return integer(env, -ERR_BUSY);
+  return integer(env, ring_close(ring));
+}
+
+/* Blocking I/O, as WASI has it but for errors: read(fd, iovs, count, offset), write(…). */
+
+static napi_value transfer_(napi_env env, napi_callback_info info, bool write) {
+  struct call call = arguments(env, info);
+  double offset = -1;
+  if (call.count > 3) napi_get_value_double(env, call.values[3], &offset);
+  if (call.attachment->memory == NULL || !(offset >= 0)) return integer(env, -ERR_INVAL);
+  return integer(env, transfer(call.attachment->memory, write, (int)number(env, &call, 0),
+    number(env, &call, 1), number(env, &call, 2), (uint64_t)offset));
+}
+static napi_value read_(napi_env env, napi_callback_info info) {
+  return transfer_(env, info, false);
+}
+static napi_value write_(napi_env env, napi_callback_info info) {
+  return transfer_(env, info, true);
+}
+
+/* Memories. */
+
+static void detach(napi_env env, struct attachment *attachment) {
+  if (attachment->memory == NULL) return;
+  /* The last user takes the rings along; what others listened to ended with their threads. */
+  for (int i = 0; i < RINGS && attachment->memory->users == 1; i++) {
+    struct ring *ring = ring_find(attachment->memory, i);
+    if (ring != NULL) stop_listening(ring);
+  }
+  memory_detach(attachment->memory);
+  attachment->memory = NULL;
+  napi_delete_reference(env, attachment->view);
+}
+
+/* unbind(): the functions of this `bind` are not called any more. */
+static napi_value unbind_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  detach(env, call.attachment);
+  return NULL;
+}
+
+static void add(napi_env env, napi_value to, const char *name, napi_callback call, void *data) {
+  napi_value function;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, call, data, &function) == napi_ok) {
+    napi_set_named_property(env, to, name, function);
+  }
+}
+
+/* bind(view: Uint8Array over all of the linear memory): the functions above, or -errno. */
+static napi_value bind_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct environment *environment = environment_of(env);
+  napi_typedarray_type type;
+  size_t length = 0;
+  void *at = NULL;
+  bool is_view = call.count > 0
+    && napi_get_typedarray_info(env, call.values[0], &type, &length, &at, NULL, NULL) == napi_ok
+    && type == napi_uint8_array && at != NULL;
+  if (environment == NULL || !is_view) return integer(env, -ERR_INVAL);
+  struct attachment *attachment = NULL;
+  for (int i = 0; i < ATTACHMENTS && attachment == NULL; i++) {
+    if (environment->attachments[i].memory == NULL) attachment = &environment->attachments[i];
+  }
+  if (attachment == NULL) return integer(env, -ERR_MFILE);
+  attachment->memory = memory_attach(at, length);
+  if (attachment->memory == NULL) return integer(env, -ERR_MFILE);
+  attachment->environment = environment;
+  napi_create_reference(env, call.values[0], 1, &attachment->view);
+  napi_value bound;
+  napi_create_object(env, &bound);
+  add(env, bound, "setup", setup_, attachment);
+  add(env, bound, "enter", enter_, attachment);
+  add(env, bound, "reap", reap_, attachment);
+  add(env, bound, "wait", wait_, attachment);
+  add(env, bound, "taken", taken_, attachment);
+  add(env, bound, "refused", refused_, attachment);
+  add(env, bound, "close", close_, attachment);
+  add(env, bound, "listen", listen_, attachment);
+  add(env, bound, "read", read_, attachment);
+  add(env, bound, "write", write_, attachment);
+  add(env, bound, "unbind", unbind_, attachment);
+  return bound;
+}
+
+/* What needs no memory. */
+
+/* probe(out: Int32Array of PROBE_WORDS). */
+static napi_value probe_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  napi_typedarray_type type;
+  size_t length = 0;
+  void *out = NULL;
+  bool fine = call.count > 0
+    && napi_get_typedarray_info(env, call.values[0], &type, &length, &out, NULL, NULL) == napi_ok
+    && type == napi_int32_array && length >= PROBE_WORDS;
+  if (!fine) return integer(env, -ERR_INVAL);
+  ring_probe(out);
+  return integer(env, 0);
+}
+
+/* allow(fd): a descriptor that pgaio opened; I/O in rings may use no other. */
+static napi_value allow_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct environment *environment = environment_of(env);
+  if (environment == NULL) return integer(env, -ERR_INVAL);
+  return integer(env, descriptor_allow((int)number(env, &call, 0), environment->number));
+}
+
+/* forbid(fd): it is about to be closed. 1 if it was allowed. */
+static napi_value forbid_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  return integer(env, descriptor_forbid((int)number(env, &call, 0)) ? 1 : 0);
+}
+
+/* alignment(fd, out: Uint32Array of 2): what O_DIRECT asks of memory and of offsets, or 0. */
+static napi_value alignment_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  napi_typedarray_type type;
+  size_t length = 0;
+  void *out = NULL;
+  bool fine = call.count > 1
+    && napi_get_typedarray_info(env, call.values[1], &type, &length, &out, NULL, NULL) == napi_ok
+    && type == napi_uint32_array && length >= 2;
+  if (!fine) return integer(env, -ERR_INVAL);
+  uint32_t *words = out;
+  return integer(env, direct_alignment((int)number(env, &call, 0), &words[0], &words[1]));
+}
+
+/* The end of a thread. */
+
+static void end_environment(struct environment *environment) {
+  napi_async_cleanup_hook_handle cleanup = environment->cleanup;
+  environment->used = false;
+  napi_remove_async_cleanup_hook(cleanup);
+}
+
+static void on_cleanup(napi_async_cleanup_hook_handle handle, void *data) {
+  (void)handle;
+  struct environment *environment = data;
+  environment->ending = true;
+  for (int i = 0; i < RINGS; i++) {
+    struct ring *ring = ring_at(i);
+    if (ring != NULL && ring->owner == environment) stop_listening(ring);
+  }
+  rings_drain(environment);
+  for (int i = 0; i < ATTACHMENTS; i++) {
+    detach(environment->env, &environment->attachments[i]);
+  }
+  descriptors_forget(environment->number);
+  if (environment->closing == 0) end_environment(environment);
+}
+
+static struct environment *take_environment(napi_env env) {
+  for (int i = 0; i < ENVIRONMENTS; i++) {
+    if (__atomic_exchange_n(&environments[i].used, true, __ATOMIC_SEQ_CST)) continue;
+    struct environment *environment = &environments[i];
+    environment->number = (uint16_t)(i + 1);
+    environment->env = env;
+    environment->closing = 0;
+    environment->ending = false;
+    for (int j = 0; j < ATTACHMENTS; j++) environment->attachments[j].memory = NULL;
+    return environment;
+  }
+  return NULL;
+}
+
+NAPI_MODULE_INIT() {
+  struct environment *environment = take_environment(env);
+  if (environment == NULL) {
+    napi_throw_error(env, "PGAIO_SHIM_FULL", "too many threads have loaded the io_uring shim");
+    return NULL;
+  }
+  napi_set_instance_data(env, environment, NULL, NULL);
+  napi_add_async_cleanup_hook(env, on_cleanup, environment, &environment->cleanup);
+  add(env, exports, "probe", probe_, NULL);
+  add(env, exports, "bind", bind_, NULL);
+  add(env, exports, "allow", allow_, NULL);
+  add(env, exports, "forbid", forbid_, NULL);
+  add(env, exports, "alignment", alignment_, NULL);
+  return exports;
+}
