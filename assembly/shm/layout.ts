@@ -5,7 +5,8 @@
  *
  *   PgAioCtl · PgAioBackend[] · PgAioDoorbell[] · PgAioHandle[] · iovecs · handle data ·
  *   filled returns · worker control · PgAioWorker[] · resource owners · files · frame owners ·
- *   trace ring · PgAioUringContext[] · rings ‖ local memory of each backend · page frames
+ *   trace ring · PgAioUringContext[] · rings ‖ local memory of each backend · page frames ·
+ *   buffers
  *
  * What stands after ‖ is the callers' memory: results, wait references and page data go there and
  * nowhere else (`isCallers`). Sizes after AioShmemSize and AioShmemInit of aio_init.c.
@@ -17,8 +18,8 @@ import {
   IOMETHOD_IO_URING, MAX_IO_WORKERS, PGAIO_SUBMIT_BATCH_SIZE, RESOURCE_OWNERS,
 } from "../aio/types";
 import {
-  block_size, fixMaxConcurrency, io_max_combine_limit, io_max_concurrency, io_method, local_memory,
-  max_backends, max_files, shared_buffers, trace_size,
+  block_size, fixMaxConcurrency, io_frames, io_max_combine_limit, io_max_concurrency, io_method,
+  local_memory, max_backends, max_files, shared_buffers, trace_size,
 } from "./settings";
 import {
   BACKEND_SHIFT, CTL_AT, CTL_BYTES, DATA_BYTES, DOORBELL_BYTES, FILE_BYTES, FRAME_OWNER_BYTES,
@@ -48,7 +49,7 @@ export const CTL_READY: u32 = 2;
   io_max_concurrency: u32; //  20  handles per backend, derived if it was -1
   io_max_combine_limit: u32; // 24  iovecs and handle data per handle
   max_backends: u32; //        28  slots
-  shared_buffers: u32; //      32  page frames
+  shared_buffers: u32; //      32  pages of the buffer pool
   block_size: u32; //          36  bytes of a page frame
   local_memory: u32; //        40  bytes of each backend's own area
   trace_size: u32; //          44  entries of the trace ring
@@ -84,7 +85,9 @@ export const CTL_READY: u32 = 2;
   ring: u32; //               164  RING_*, for io_uring
   uring_contexts: u32; //     168  offset of PgAioUringContext[max_backends], with io_uring
   uring_memory: u32; //       172  offset of the backends' rings, with io_uring
-  host_callbacks: u32; //     176  phases of host callbacks 32 .. 63, a byte each (32 bytes)
+  io_frames: u32; //          176  page frames
+  buffers: u32; //            180  offset of the pages of the buffer pool, 4 KiB aligned
+  host_callbacks: u32; //     184  phases of host callbacks 32 .. 63, a byte each (32 bytes)
 }
 if (offsetof<PgAioCtl>("host_callbacks") + 32 > CTL_BYTES) ERROR("PgAioCtl outgrew its place");
 
@@ -183,13 +186,14 @@ export function layOut(to: PgAioCtl | null): u64 {
   const worker_scratch = region(<u64>MAX_IO_WORKERS * WORKER_SCRATCH_BYTES);
   const resowners = region(<u64>max_backends * RESOURCE_OWNERS * RESOWNER_BYTES);
   const files = region(<u64>max_files * FILE_BYTES);
-  const frame_owners = region(<u64>shared_buffers * FRAME_OWNER_BYTES);
+  const frame_owners = region(<u64>io_frames * FRAME_OWNER_BYTES);
   const trace = region(<u64>trace_size * TRACE_BYTES);
   const rings: u64 = io_method == IOMETHOD_IO_URING ? max_backends : 0;
   const uring_contexts = region(rings * URING_CONTEXT_BYTES);
   const uring_memory = region(rings * uringMemoryBytes(), rings > 0 ? FRAME_ALIGN : 1);
   const local = region(<u64>max_backends * local_memory, FRAME_ALIGN);
-  const frames = region(<u64>shared_buffers * block_size, FRAME_ALIGN);
+  const frames = region(<u64>io_frames * block_size, FRAME_ALIGN);
+  const buffers = region(<u64>shared_buffers * block_size, FRAME_ALIGN);
   if (to !== null && end <= MEMORY_LIMIT) {
     to.size = <u32>end;
     to.io_handle_count = <u32>handles;
@@ -210,6 +214,7 @@ export function layOut(to: PgAioCtl | null): u64 {
     to.uring_memory = <u32>uring_memory;
     to.local = <u32>local;
     to.frames = <u32>frames;
+    to.buffers = <u32>buffers;
   }
   return end;
 }
