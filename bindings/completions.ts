@@ -287,9 +287,9 @@ export class Completions {
       if (this.#hears) this.#listenSoon();
     };
     core.onCompleted = look;
-    const { ring } = core;
-    if (ring === undefined) return;
-    core.check(core.uring?.listen(ring, look) ?? 0);
+    const stop = core.listenToRing(core.procno, look);
+    if (stop === undefined) return;
+    core.onLeaving(stop);
     this.#spins = false; // the doorbell tells what others completed; one's own are in the ring
     this.#maySpin = false;
   }

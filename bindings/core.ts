@@ -215,22 +215,27 @@ export class CoreInstance {
   get inFlight(): number {
     return this.#own('in_flight_count');
   }
-  /** This backend's ring, by the host's number; undefined without one. */
-  get ring(): number | undefined {
-    if (this.uring === undefined || this.#closed) return undefined;
-    const context = this.ctl('uring_contexts') + this.procno * layout.URING_CONTEXT_BYTES;
+  /**
+   * Calls `look` on this thread's event loop while the ring of backend `procno` has completions,
+   * until the function it gives back is called. Undefined without rings.
+   */
+  listenToRing(procno: number, look: () => void): (() => void) | undefined {
+    const { uring } = this;
+    if (uring === undefined || this.#closed) return undefined;
+    const context = this.ctl('uring_contexts') + procno * layout.URING_CONTEXT_BYTES;
     const word = (context + layout.PgAioUringContext.fields.ring.offset) >>> 2;
     const number = this.u32[word] ?? 0;
-    return number === 0 ? undefined : number - 1;
+    const listener = number === 0 ? -1 : uring.listen(number - 1, look);
+    return listener < 0 ? () => undefined : () => void uring.unlisten(listener);
   }
   /** Slots of dead threads that wait for an I/O to end before they are free again. */
   get estates(): number {
     return this.#own('estates');
   }
-  /** Whether handle `id` is one of this backend's. */
-  isOwn(id: number): boolean {
+  /** The backend a handle belongs to. */
+  ownerOf(id: number): number {
     const { offset } = layout.PgAioHandle.fields.owner_procno;
-    return this.i32[(this.handleAt(id) + offset) >>> 2] === this.procno;
+    return this.i32[(this.handleAt(id) + offset) >>> 2] ?? -1;
   }
   /** An I/O worker's callback threw: in words, for results it set. */
   noteThrown(callback: number, thrown: unknown): void {
@@ -352,9 +357,9 @@ export class CoreInstance {
   shutdown(): void {
     this.check(this.exports.pgaio_shutdown());
     this.#closed = true;
+    for (const last of this.#leaving) last();
     this.host.provider.end?.();
     this.uring?.end();
-    for (const last of this.#leaving) last();
     this.host.onEvent?.({ name: 'backend', what: 'left', procno: this.procno });
   }
 

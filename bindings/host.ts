@@ -38,6 +38,8 @@ export interface IoProvider {
   readonly spec?: ProviderSpec | undefined;
   /** Called once per instance, before any I/O, with the memory that iovecs point into. */
   bind(memory: WebAssembly.Memory): WasiIo;
+  /** Rings of the kernel's over the same descriptors, for method IO_URING; once per instance. */
+  rings?(memory: WebAssembly.Memory): UringHost;
   /** Opens a file: its descriptor, as the functions of `bind` take it. */
   open(path: string, flags: OpenFlags, scratch: Scratch): number;
   /** Bytes of an open file. */
@@ -87,8 +89,12 @@ export interface UringHost {
   close(ring: number): number;
   /** Entries that were refused: memory or descriptors not ours, unlisted operations. */
   refused(ring: number): number;
-  /** From now on `callback` is called on this thread's event loop while there are completions. */
+  /**
+   * From now on `callback` is called on this thread's event loop while there are completions, until
+   * `unlisten` is given the number this answers.
+   */
   listen(ring: number, callback: () => void): number;
+  unlisten(listener: number): number;
   /** None of these is called any more. */
   end(): void;
 }

@@ -70,7 +70,8 @@ export class WaitRef implements WaitRefToken {
    */
   async done(): Promise<void> {
     const { core, next } = this.#context;
-    if (!this.isDone() && core.isOwn(this.index)) core.check(core.exports.pgaio_submit_staged());
+    const own = core.ownerOf(this.index) === core.procno;
+    if (!this.isDone() && own) core.check(core.exports.pgaio_submit_staged());
     while (!this.checkDone()) await (core.host.shared ? this.#woken() : next());
   }
 
@@ -81,12 +82,15 @@ export class WaitRef implements WaitRefToken {
     const word = this.#call(exports.pgaio_wref_arm);
     if (word === 0) return;
     core.host.keepAlive?.hold();
+    // What is in a ring nobody learns of but who looks: its owner need not.
+    const stop = core.listenToRing(core.ownerOf(this.index), () => void this.checkDone());
     try {
       const state = Atomics.load(core.i32, word >>> 2);
       if (this.isDone()) return;
       const wait = Atomics.waitAsync(core.i32, word >>> 2, state);
       if (wait.async) await wait.value;
     } finally {
+      stop?.();
       core.host.keepAlive?.release();
       if (!core.closed) this.#call(exports.pgaio_wref_disarm);
     }

@@ -5,7 +5,7 @@
  * `forEachMethod` makes one suite per row of VARIANTS and runs it. A row more is a method more: a
  * case that is written with `define`, `start` and `finish` holds for it without a change.
  */
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -24,6 +24,7 @@ import { directProvider } from '../host/node/direct-provider.ts';
 import { providerFrom } from '../host/node/host.ts';
 import { coreModule } from '../host/node/module.ts';
 import { attach } from '../host/node/raw.ts';
+import { probeUring, reasonWords } from '../host/node/uring.ts';
 import { wasiProvider } from '../host/node/wasi-provider.ts';
 import type { FaultyOptions } from './faulty-module.ts';
 import { type DeviceMode, type Faults, newCounts, TestDevice } from './test-device.ts';
@@ -34,22 +35,45 @@ export const BLOCK = 8192;
 
 export interface Variant {
   readonly name: string;
-  readonly method: 'sync' | 'worker' | 'host';
+  readonly method: 'sync' | 'worker' | 'io_uring' | 'host';
   readonly provider: 'direct' | 'wasi';
   readonly shared: boolean;
+  /** Where io_uring's rings lie. */
+  readonly ring?: 'checked' | 'shared';
 }
 
 /** Every way to execute I/O. A method to come is one more row. */
-export const VARIANTS: readonly Variant[] = [
+const ALL_VARIANTS: readonly Variant[] = [
   { name: 'sync, direct, shared', method: 'sync', provider: 'direct', shared: true },
   { name: 'sync, wasi, shared', method: 'sync', provider: 'wasi', shared: true },
   { name: 'worker, direct', method: 'worker', provider: 'direct', shared: true },
   { name: 'worker, wasi', method: 'worker', provider: 'wasi', shared: true },
+  { name: 'io_uring, checked', method: 'io_uring', provider: 'direct', shared: true },
+  {
+    name: 'io_uring, shared',
+    method: 'io_uring',
+    provider: 'direct',
+    shared: true,
+    ring: 'shared',
+  },
   { name: 'sync, direct, unshared', method: 'sync', provider: 'direct', shared: false },
   { name: 'sync, wasi, unshared', method: 'sync', provider: 'wasi', shared: false },
   { name: 'host, shared', method: 'host', provider: 'direct', shared: true },
   { name: 'host, unshared', method: 'host', provider: 'direct', shared: false },
 ];
+
+/** Why this machine cannot run a variant; undefined if it can. */
+function unavailable({ method, ring }: Variant): string | undefined {
+  if (method !== 'io_uring') return undefined;
+  const { reason, sharedRings } = probeUring();
+  if (reason !== undefined) return reasonWords(reason);
+  return ring === 'shared' && !sharedRings ? 'no rings in the linear memory here' : undefined;
+}
+export const VARIANTS = ALL_VARIANTS.filter((variant) => unavailable(variant) === undefined);
+/** Methods of `Aio.create` for tests over threads, each with the options that select it. */
+export const THREAD_METHODS = VARIANTS.filter(
+  ({ method, provider, shared }) => shared && provider === 'direct' && method !== 'host',
+);
 
 /** Why a variant is left out of a suite; undefined if it is not. */
 export type Restriction = (variant: Variant) => string | undefined;
@@ -97,8 +121,8 @@ export function forEachMethod(
   restrict: Restriction = () => undefined,
 ): void {
   const reasons = new Map<string, string[]>();
-  for (const variant of VARIANTS) {
-    const reason = restrict(variant);
+  for (const variant of ALL_VARIANTS) {
+    const reason = unavailable(variant) ?? restrict(variant);
     if (reason === undefined) runVariant(`${name} (${variant.name})`, define, variant);
     else reasons.set(reason, [...(reasons.get(reason) ?? []), variant.name]);
   }
@@ -257,6 +281,7 @@ export class Bench {
     const pg = await attach({
       ...SMALL,
       io_method: variant.method,
+      ...(variant.ring === undefined ? {} : { ring: variant.ring }),
       ...settings,
       ...(host === undefined ? {} : { memory: host.pg.memory }),
       shared: variant.shared,
@@ -290,7 +315,8 @@ export class Bench {
       if (this.variant.method === 'worker') this.#numbers.set(fd, this.#register(name));
       return fd;
     }
-    const fd = openSync(path, 'r+');
+    const scratch = { memory: this.pg.memory, at: 0, bytes: 0 };
+    const fd = this.#provider.open(path, { write: true }, scratch);
     this.#fds.push(fd);
     return fd;
   }
@@ -317,7 +343,7 @@ export class Bench {
       // It has left before, or what it left half done is what the test was about.
     }
     if (this.#owned) this.pg.pgaio_stop_workers();
-    for (const fd of this.#fds) closeSync(fd);
+    for (const fd of this.#fds) this.#provider.close(fd);
     if (this.#owned) rmSync(this.#directory, { recursive: true, force: true });
   }
 
@@ -501,6 +527,16 @@ export class Bench {
     this.device.completeAll();
     this.quiet();
     if (this.variant.method === 'worker') this.pg.pgaio_drain_completed();
+    if (this.variant.method === 'io_uring') this.#drainAll();
+  }
+
+  /** What the kernel has ends when it ends; nobody learns of it without a look. */
+  #drainAll(): void {
+    const deadline = performance.now() + WORKER_START_MS;
+    while (this.backend('in_flight_count') > 0) {
+      assert.ok(performance.now() < deadline, 'the kernel does not end an I/O');
+      this.pg.pgaio_drain_completed();
+    }
   }
 
   /** Acquires and defines a read of blocks; `start` starts it. */
@@ -739,6 +775,12 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       submit: nothing,
       wait_one: nothing,
       reopen: nothing,
+      uring_setup: nothing,
+      uring_enter: nothing,
+      uring_reap: nothing,
+      uring_wait: nothing,
+      uring_taken: nothing,
+      uring_close: nothing,
     },
   });
   return instance.exports as unknown as CoreExports;

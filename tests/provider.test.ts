@@ -337,7 +337,7 @@ for (const [name, provider, path] of [
     const fd = it.open(path(inRoot('many', text)), { write: true }, scratch);
     const iovecs = Array.from({ length: 1100 }, (_, i) => [70000 + i, 1] as const);
     const many = Number(read(fd, iovecs));
-    assert.ok(many === 1024 || (name === 'wasi' && many === 1100), `${many}`);
+    assert.ok([128, 1024].includes(many) || (name === 'wasi' && many === 1100), `${many}`);
     assert.ok(Buffer.compare(bytes.subarray(70000, 70000 + many), text.subarray(0, many)) === 0);
     assert.ok(bytes.subarray(70000 + many, 71100).every((byte) => byte === 0));
     bytes.fill(255, 70000, 71100);

@@ -332,6 +332,7 @@ forEachMethod(
       assert.equal(shown, {
         ...Object.fromEntries(integers),
         io_method: variant.shared ? 'worker' : 'sync',
+        ring: 'checked',
         trace: 'off',
         data_checksums: 'on',
       });
@@ -359,6 +360,7 @@ forEachMethod(
 
     const EARLY: readonly (readonly [SettingName, unknown])[] = [
       ['io_method', 'sync'],
+      ['ring', 'checked'],
       ['io_max_concurrency', 4],
       ['io_max_combine_limit', 16],
       ['max_backends', 3],

@@ -164,6 +164,7 @@ export function armed(): void {
         const wait = Atomics.waitAsync(bench.i32, at / 4, state);
         bench.start(io);
         if (variant.method === 'host') bench.device.completeAll();
+        if (variant.method === 'io_uring') bench.endAll();
         await wait.value;
         guest.pg.pgaio_wref_disarm(theirs);
         bench.quiet();

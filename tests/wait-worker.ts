@@ -3,7 +3,6 @@
  * I/O, and says what it sees. It is told what to do by messages, and held up by words of a control
  * memory, so that the test decides when it goes on.
  */
-import { openSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { IoProvider } from '../bindings/host.ts';
 import * as layout from '../bindings/layout.ts';
@@ -11,6 +10,7 @@ import type { RawCore } from '../bindings/raw.ts';
 import { unpackResult } from '../bindings/result.ts';
 import { directProvider } from '../host/node/direct-provider.ts';
 import { attach } from '../host/node/raw.ts';
+import { uringHost } from '../host/node/uring.ts';
 
 /** What the thread is started with. */
 export interface WorkerData {
@@ -97,6 +97,14 @@ async function issue({ memory, control, path, holdIn }: WorkerData): Promise<voi
   const inner = directProvider();
   const provider: IoProvider = {
     ...inner,
+    rings: (over) => {
+      const rings = uringHost(over);
+      const enter: typeof rings.enter = (...call) => {
+        if (holdIn === 'read') hold();
+        return rings.enter(...call);
+      };
+      return { ...rings, enter };
+    },
     bind: (over) => {
       const io = inner.bind(over);
       const read: typeof io.fd_pread = (...call) => {
@@ -123,7 +131,11 @@ async function issue({ memory, control, path, holdIn }: WorkerData): Promise<voi
   pg.pgaio_io_get_wref(ioh, at);
   ref.push(...words.subarray(at / 4, at / 4 + 3));
   const started = performance.now();
-  const end = endOf(() => pg.pgaio_io_start_readv(ioh, openSync(path, 'r'), 1, 0));
+  const fd = provider.open(path, {}, { memory, at: 0, bytes: 0 });
+  const end = endOf(() => {
+    pg.pgaio_io_start_readv(ioh, fd, 1, 0);
+    pg.pgaio_wref_wait(at); // over already, where the issuer executes it
+  });
   const { result } = unpackResult((words[ret / 4] ?? 0) >>> 0, words[ret / 4 + 1] ?? 0);
   say({ said: 'done', end, ms: performance.now() - started, result });
   pg.pgaio_shutdown();

@@ -329,11 +329,24 @@ async function changed(bench: Bench, at: number, value: number): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
+/** Address of a word of backend `procno`'s ring. */
+function ringWord(
+  bench: Bench,
+  procno: number,
+  field: keyof typeof layout.PgAioUringContext.fields,
+): number {
+  const { offset } = layout.PgAioUringContext.fields[field];
+  return bench.ctl('uring_contexts') + procno * layout.URING_CONTEXT_BYTES + offset;
+}
 /**
  * Turns the event loop until a thread sleeps on handle `id`, then looks on without a pause until it
  * has got up and lain down again: SLEEP_MS are before it.
  */
 async function asleep(bench: Bench, id: number): Promise<void> {
+  if (bench.variant.method === 'io_uring' && bench.stateOf(id) === 'SUBMITTED') {
+    await changed(bench, ringWord(bench, bench.handle(id, 'owner_procno'), 'leader'), 0);
+    return;
+  }
   const at = bench.handleAt(id) + layout.PgAioHandle.fields.waiters.offset;
   await changed(bench, at, 0);
   const deadline = performance.now() + 3 * SLEEP_MS;

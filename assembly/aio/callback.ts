@@ -12,7 +12,7 @@ import {
 import { loadAcquire32, storeRelease32 } from "../shm/atomics";
 import { PgAioCtl, dataOf, handleId, isCallers } from "../shm/layout";
 import { CTL_AT } from "../shm/sizes";
-import { io_max_combine_limit } from "../shm/settings";
+import { callbacks_everywhere, io_max_combine_limit } from "../shm/settings";
 import {
   mdReadvComplete, mdWritevComplete, fileComplete,
 } from "../storage/md";
@@ -69,6 +69,18 @@ function loadPhases(id: u32): u32 {
 /** Phases of host callback `id` as whoever registered it last said. */
 @inline function phasesAnywhere(id: u32): u32 {
   return (loadAcquire32(phasesWord(id)) >>> (8 * (id & 3))) & 0xff;
+}
+
+/** Whether a shared callback of the I/O is one that not every thread has, under its id at least. */
+export function onlyOwnerCompletes(ioh: PgAioHandle): bool {
+  assert(ioh.num_callbacks <= <u8>PGAIO_HANDLE_MAX_CALLBACKS);
+  for (let index: u32 = 0; index < ioh.num_callbacks; index++) {
+    const id = callbackAt(ioh, index);
+    if (id < PGAIO_HCB_HOST_FIRST) continue;
+    if ((phasesAnywhere(id) & PGAIO_CB_COMPLETE_SHARED) == 0) continue;
+    if (((callbacks_everywhere >>> (id - PGAIO_HCB_HOST_FIRST)) & 1) == 0) return true;
+  }
+  return false;
 }
 
 /**

@@ -17,6 +17,7 @@ import { DOORBELL_BYTES } from "../shm/sizes";
 import { io_max_concurrency, max_backends } from "../shm/settings";
 import { SLOT_DEAD, crit_section_count, my_backend, my_procno, slotState } from "./backend";
 import { PgAioHandle, reclaimIfCompleted } from "./handle";
+import { finishIfLeft } from "./io";
 import { settleEstates } from "./sweep";
 import { methodPoll } from "../method/method";
 import { NONE } from "./types";
@@ -79,7 +80,8 @@ function drain(): i32 {
     while (set != 0) { // one bit fewer each round
       const index = ctz<u32>(set);
       set &= set - 1;
-      reclaimIfCompleted(handleAt(my_backend.io_handle_off + (word << 5) + index));
+      const ioh = handleAt(my_backend.io_handle_off + (word << 5) + index);
+      if (!finishIfLeft(ioh)) reclaimIfCompleted(ioh);
     }
   }
   if (my_backend.estates != 0) settleEstates();

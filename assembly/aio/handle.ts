@@ -58,6 +58,7 @@ import { waitForFree } from "./wait";
   callbacks: u32; //       36  ids, a byte each, first registered first
   callbacks_data: u32; //  40  their cb_data, a byte each
   handle_data_len: u8; //  44  entries of handle data, 0 when none was set
+  left_to_owner: u8; //    45  1 in COMPLETED_IO when only its owner can run its callbacks
   iov_length: u16; //      46  iovecs in use
   offset: u64; //          48  bytes into the file
   fd: i32; //              56  the issuer's descriptor
@@ -253,6 +254,7 @@ export function resetHandle(ioh: PgAioHandle): void {
   ioh.flags = 0;
   ioh.num_callbacks = 0;
   ioh.handle_data_len = 0;
+  ioh.left_to_owner = 0;
   ioh.report_return = 0;
   ioh.file = 0;
   ioh.result = 0;

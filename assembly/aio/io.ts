@@ -302,6 +302,29 @@ export function processCompletion(ioh: PgAioHandle, raw: i32, thrown: u32): void
   finishCompletion(ioh, id, owner, thrown);
 }
 
+/**
+ * An I/O whose shared callbacks this instance lacks: its owner, who registered them, has to run
+ * them. It is told; whoever waits for the I/O waits for the owner then.
+ */
+export function leaveToOwner(ioh: PgAioHandle, raw: i32): void {
+  assert(ioh.owner_procno != my_procno);
+  const id = handleId(ioh);
+  const owner = ioh.owner_procno;
+  ioh.result = raw;
+  ioh.left_to_owner = 1;
+  updateState(ioh, PGAIO_HS_SUBMITTED, PGAIO_HS_COMPLETED_IO);
+  ringOwner(id, owner);
+}
+
+/** The owner's part of it; false if nobody left it anything. */
+export function finishIfLeft(ioh: PgAioHandle): bool {
+  assert(ioh.owner_procno == my_procno);
+  if (stateOf(ioh) != PGAIO_HS_COMPLETED_IO || ioh.left_to_owner == 0) return false;
+  ioh.left_to_owner = 0;
+  finishCompletion(ioh, handleId(ioh), my_procno, 0);
+  return true;
+}
+
 /** The second half: also where a thread that died in the callbacks left off (sweep.ts). */
 export function finishCompletion(ioh: PgAioHandle, id: u32, owner: i32, thrown: u32): void {
   assert(handleId(ioh) == id);

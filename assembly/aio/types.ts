@@ -102,6 +102,7 @@ export const HOST_CALLBACK_THREW: u32 = 0x7fffff;
 // Errnos the core itself acts on or makes (Linux numbers).
 export const EINTR: i32 = 4;
 export const EIO: i32 = 5;
+export const EBADF: i32 = 9;
 export const EAGAIN: i32 = 11;
 export const EBUSY: i32 = 16;
 export const ECANCELED: i32 = 125;

@@ -14,7 +14,7 @@ import { methodHasWaitOne, methodHelp, methodPoll, methodWaitOne } from "../meth
 import { crit_section_count, my_backend, my_procno } from "./backend";
 import { checkMayAct, checkMine } from "./check";
 import { PgAioHandle, reclaim, reclaimIfCompleted, stateOf } from "./handle";
-import { submitStaged } from "./io";
+import { finishIfLeft, submitStaged } from "./io";
 import {
   NONE, PGAIO_HF_SYNCHRONOUS, PGAIO_HS_COMPLETED_LOCAL,
   PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_HANDED_OUT, PGAIO_HS_IDLE, PGAIO_HS_STAGED,
@@ -175,6 +175,7 @@ export function pgaio_wref_check_done(ref: u32): i32 {
   const ioh = handleAt(iow.aio_index);
   if (done == 0) {
     methodPoll(ioh.owner_procno);
+    if (ioh.owner_procno == my_procno) finishIfLeft(ioh);
     done = pgaio_wref_is_done(ref);
     if (done == 0) return done;
   }
@@ -240,6 +241,7 @@ const SLEEP_NS: i64 = 100_000_000;
  * that saw SUBMITTED sleeps on and is woken at the end, its futex word notwithstanding.
  */
 function sleepOn(ioh: PgAioHandle, generation: u64, state: u32): i32 {
+  if (ioh.owner_procno == my_procno && finishIfLeft(ioh)) return OK;
   const asynchronous = (ioh.flags & PGAIO_HF_SYNCHRONOUS) == 0;
   if (state == PGAIO_HS_SUBMITTED && asynchronous && methodHasWaitOne()) {
     const limit = patience_ns < 0 ? SLEEP_NS : min(SLEEP_NS, patience_ns);

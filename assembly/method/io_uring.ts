@@ -19,9 +19,10 @@ import { E_URING_SETUP, E_URING_WAIT, OK, fail } from "../errors";
 import { my_backend, my_place, my_procno, my_thread } from "../aio/backend";
 import { PgAioHandle, stateOf } from "../aio/handle";
 import { uring_close, uring_enter, uring_reap, uring_setup, uring_taken, uring_wait } from "../aio/host";
-import { performSynchronously, prepareSubmit, processCompletion } from "../aio/io";
+import { onlyOwnerCompletes } from "../aio/callback";
+import { leaveToOwner, performSynchronously, prepareSubmit, processCompletion } from "../aio/io";
 import {
-  EAGAIN, EBUSY, EINTR, EIO, NONE, PGAIO_HF_BUFFERED, PGAIO_HS_SUBMITTED, PGAIO_OP_FDATASYNC,
+  EAGAIN, EBADF, EBUSY, EINTR, EIO, NONE, PGAIO_HF_BUFFERED, PGAIO_HS_SUBMITTED, PGAIO_OP_FDATASYNC,
   PGAIO_OP_FLUSH_RANGE, PGAIO_OP_FSYNC, PGAIO_OP_READV, PGAIO_OP_WRITEV, PGAIO_SUBMIT_BATCH_SIZE,
 } from "../aio/types";
 import { generationOf } from "../aio/wait";
@@ -309,9 +310,14 @@ function complete(context: PgAioUringContext, user_data: u64, result: i32): void
     context.strays++;
     return;
   }
-  undertake(id, generation); // should this thread end in the callbacks, they are run again
   const most = <u32>ioh.op > PGAIO_OP_WRITEV ? 0 : <i32>ioh.length;
-  processCompletion(ioh, result < -4095 ? -EIO : min(result, most), 0);
+  const raw = result < -4095 ? -EIO : min(result, most);
+  if (ioh.owner_procno != my_procno && onlyOwnerCompletes(ioh)) {
+    leaveToOwner(ioh, raw);
+    return;
+  }
+  undertake(id, generation); // should this thread end in the callbacks, they are run again
+  processCompletion(ioh, raw, 0);
   my_place.io = NONE;
 }
 
@@ -387,7 +393,7 @@ export function uringWaitOne(ioh: PgAioHandle, generation: u64, ns: i64): i32 {
   lockRelease(lockOf(context));
   if (generationOf(ioh) != generation || stateOf(ioh) != PGAIO_HS_SUBMITTED) return OK;
   if (ns == 0) return TIMED_OUT;
-  if (!open) return fail(E_URING_WAIT, handleId(ioh), PGAIO_HS_SUBMITTED);
+  if (!open) return fail(E_URING_WAIT, handleId(ioh), PGAIO_HS_SUBMITTED, EBADF);
   const limit = min(ns, SLICE_NS);
   const rc = uring_wait(ring_number, seen, <u32>((limit + 999_999) / 1_000_000));
   if (rc == WAIT_TAKEN) return sleepOnProgress(context, before, limit) ? OK : TIMED_OUT;

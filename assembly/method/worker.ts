@@ -10,14 +10,14 @@
 import { E_BAD_WORKER, E_NO_SLOT, OK, fail } from "../errors";
 import { finishCompletion, performSynchronously, prepareSubmit } from "../aio/io";
 import { PgAioHandle, announceCompletion, stateOf } from "../aio/handle";
-import { callbackAt, callbackPhases } from "../aio/callback";
+import { onlyOwnerCompletes } from "../aio/callback";
 import { generationOf } from "../aio/wait";
 import { my_backend, my_place, my_procno, my_thread, takePlace, threadMark } from "../aio/backend";
 import { host_reopen } from "../aio/host";
 import { targetCanReopen } from "../aio/target";
 import {
-  IO_WORKER_QUEUE_SIZE, MAX_IO_WORKERS, NONE, PGAIO_CB_COMPLETE_SHARED, PGAIO_HANDLE_MAX_CALLBACKS,
-  PGAIO_HCB_HOST_FIRST, PGAIO_HF_REFERENCES_LOCAL, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_SHARED,
+  IO_WORKER_QUEUE_SIZE, MAX_IO_WORKERS, NONE, PGAIO_HANDLE_MAX_CALLBACKS, PGAIO_HF_REFERENCES_LOCAL,
+  PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_SHARED,
   PGAIO_HS_SUBMITTED, PGAIO_SUBMIT_BATCH_SIZE,
 } from "../aio/types";
 import {
@@ -25,7 +25,6 @@ import {
 } from "../shm/atomics";
 import { backendAt, ctl, handleAt, handleId, worker_control_at, workers_at } from "../shm/layout";
 import { lockAcquire, lockHolder, lockRelease, lockSpin } from "../shm/lock";
-import { callbacks_everywhere } from "../shm/settings";
 import { WORKER_BYTES, WORKER_CONTROL_BYTES } from "../shm/sizes";
 
 /** Everything but `pool_doorbell`, `stop` and `spinner` is read and written under `lock`. */
@@ -87,13 +86,7 @@ export function workerNeedsSynchronous(ioh: PgAioHandle): bool {
   assert(ioh.num_callbacks <= <u8>PGAIO_HANDLE_MAX_CALLBACKS);
   if ((ioh.flags & PGAIO_HF_REFERENCES_LOCAL) != 0) return true;
   if (my_backend.private_descriptors == 1 && !targetCanReopen(ioh)) return true;
-  for (let index: u32 = 0; index < ioh.num_callbacks; index++) {
-    const id = callbackAt(ioh, index);
-    if (id < PGAIO_HCB_HOST_FIRST) continue;
-    if ((callbackPhases(id) & PGAIO_CB_COMPLETE_SHARED) == 0) continue;
-    if (((callbacks_everywhere >>> (id - PGAIO_HCB_HOST_FIRST)) & 1) == 0) return true;
-  }
-  return false;
+  return onlyOwnerCompletes(ioh);
 }
 
 /** Queues what fits and wakes one worker; executes the rest here. */

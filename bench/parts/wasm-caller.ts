@@ -55,7 +55,7 @@ function assembled(text: string): WebAssembly.Module {
 
 /** `run(lives)` of a backend with the sync method, all of it in WebAssembly. */
 export async function wasmCaller(backends: number, handlesEach: number) {
-  const { module } = await nodeHost({}, false);
+  const { module } = await nodeHost({});
   const zero = (): number => 0;
   const instance = async (memory: WebAssembly.Memory, fd_pread: WebAssembly.ImportValue) => {
     const wasi = { fd_pread, fd_pwrite: zero, fd_sync: zero, fd_datasync: zero };

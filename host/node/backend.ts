@@ -111,17 +111,22 @@ async function chooseMethod(
   { io_method, ring }: Settings,
   memory: WebAssembly.Memory | undefined,
 ): Promise<MethodChoice> {
-  const wanted = memory === undefined ? String(io_method ?? '').toLowerCase() : methodOf(memory);
+  const host = await nodeHost(options);
+  const wanted = memory === undefined ? String(io_method).toLowerCase() : methodOf(memory);
   if (wanted === 'auto' || wanted === 'io_uring') {
-    const host = await nodeHost(options, true);
+    const { provider } = host;
+    const rings = provider.rings?.bind(provider);
     const reason = uringReason(host, ring === 'shared');
-    if (reason === undefined) return { host, method: 'io_uring', fallback: undefined };
-    if (wanted === 'io_uring') throw uringUnavailable(reason);
-    return { host: { ...host, uring: undefined }, method: defaultMethod(host), fallback: reason };
+    if (reason === undefined && rings !== undefined) {
+      return { host: { ...host, uring: rings }, method: 'io_uring', fallback: undefined };
+    }
+    if (wanted === 'io_uring' && reason !== undefined) throw uringUnavailable(reason);
+    return { host, method: defaultMethod(host), fallback: reason };
   }
-  const host = await nodeHost(options, false);
   if (memory !== undefined) return { host, method: undefined, fallback: undefined };
-  const method = (io_method ?? defaultMethod(host)) as MethodChoice['method'];
+  const method = (
+    io_method === undefined ? defaultMethod(host) : io_method
+  ) as MethodChoice['method'];
   if (wanted === 'worker') requireWorkers(host);
   if (wanted === 'host' && host.device === undefined) throw deviceMissing();
   return { host, method, fallback: undefined };
@@ -142,7 +147,7 @@ function uringReason(host: CoreHost, sharedRings: boolean): UringReason | undefi
   if (!host.shared) {
     return { stage: 'platform', errno: 0, cause: 'it needs shared memory', remedy };
   }
-  if (host.provider.name !== 'direct') {
+  if (host.provider.rings === undefined) {
     const cause = `provider "${host.provider.name}" has no descriptors of the kernel's`;
     return { stage: 'platform', errno: 0, cause, remedy: 'Use provider "direct".' };
   }

@@ -27,7 +27,7 @@ import {
 } from '../../bindings/errno.ts';
 import { AioIoError, AioUnavailableError } from '../../bindings/errors.ts';
 import type { IoProvider, OpenFlags, ProviderSpec, WasiIo } from '../../bindings/host.ts';
-import { type BoundShim, bindShim, uringShim } from './uring.ts';
+import { type BoundShim, bindShim, uringHost, uringShim } from './uring.ts';
 
 const IOV_MAX = 1024;
 const MAX_RW_COUNT = 0x7ffff000;
@@ -47,6 +47,7 @@ export function directProvider(): IoProvider {
         ends.push(() => shim.unbind());
         return bindNative(memory, shim);
       },
+      rings: uringHost,
       open: openFile,
       size: (fd) => fstatSync(fd).size,
       close: (fd) => {

@@ -7,7 +7,6 @@ import type { AioReport } from '../../bindings/report.ts';
 import { directProvider, withSpec } from './direct-provider.ts';
 import { publishEvent } from './events.ts';
 import { coreModule } from './module.ts';
-import { uringHost } from './uring.ts';
 import { wasiProvider } from './wasi-provider.ts';
 
 /** What Node's `create` and `attach` take besides settings. */
@@ -36,8 +35,7 @@ export interface NodeHostOptions {
   readonly callbackModules?: readonly (string | URL)[];
 }
 
-/** `rings`: whether the method is io_uring. */
-export async function nodeHost(options: NodeHostOptions, rings: boolean): Promise<CoreHost> {
+export async function nodeHost(options: NodeHostOptions): Promise<CoreHost> {
   const shared = options.shared ?? true;
   return {
     module: await coreModule(shared),
@@ -46,7 +44,6 @@ export async function nodeHost(options: NodeHostOptions, rings: boolean): Promis
     device: options.device,
     onReport: options.onReport ?? warn,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
-    uring: rings ? uringHost : undefined,
     thread: threadId,
     descriptorsEndWithThread: !isMainThread, // Node closes them, see trackUnmanagedFds
     keepAlive: keepAlive(),

@@ -20,6 +20,7 @@ export interface BoundShim {
   refused: UringHost['refused'];
   close: UringHost['close'];
   listen: UringHost['listen'];
+  unlisten: UringHost['unlisten'];
   read(fd: number, iovs: number, count: number, offset: number): number;
   write(fd: number, iovs: number, count: number, offset: number): number;
   unbind(): void;

@@ -24,11 +24,13 @@ void *uv_handle_get_data(const void *handle);
 void uv_handle_set_data(void *handle, void *data);
 enum { UV_POLL_TYPE = 8, UV_READABLE_EVENT = 1 };
 
-enum { ENVIRONMENTS = 1024, ATTACHMENTS = 64, LISTENER_BYTES = 4096 };
+enum { ENVIRONMENTS = 1024, ATTACHMENTS = 256, LISTENER_BYTES = 4096 };
 
 struct attachment {
   struct memory *memory; /* NULL: free */
-  napi_ref view; /* keeps the linear memory */
+  napi_ref bound; /* to the object `bind` gave; strong while there are rings, which need the memory */
+  uint32_t rings;
+  uintptr_t serial; /* how often it was taken: a finalizer that comes late means another one */
   struct environment *environment;
 };
 /* A thread that has loaded the shim. */
@@ -37,14 +39,18 @@ struct environment {
   uint16_t number;
   napi_env env;
   napi_async_cleanup_hook_handle cleanup;
+  struct listener *listeners;
+  int next_listener;
   int closing; /* handles of libuv's that are still to be closed */
   bool ending;
   struct attachment attachments[ATTACHMENTS];
 };
+/* A callback on a thread's event loop, for a ring of any thread's. */
 struct listener {
+  struct listener *next;
   struct environment *environment;
   napi_ref callback;
-  struct ring *ring;
+  int number, ring, fd;
   _Alignas(16) uint8_t handle[];
 };
 
@@ -107,6 +113,10 @@ static void on_readable(void *handle, int status, int events) {
   napi_env env = listener->environment->env;
   napi_handle_scope scope;
   napi_value callback, global;
+  if (ring_at(listener->ring) == NULL) {
+    uv_poll_stop(handle); /* it was closed; whoever listens will stop, or ends */
+    return;
+  }
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
   if (napi_get_reference_value(env, listener->callback, &callback) == napi_ok
     && napi_get_global(env, &global) == napi_ok) {
@@ -121,47 +131,78 @@ static void end_environment(struct environment *environment);
 static void on_closed(void *handle) {
   struct listener *listener = uv_handle_get_data(handle);
   struct environment *environment = listener->environment;
+  system_call(SYS_CLOSE, listener->fd, 0, 0, 0, 0, 0);
   unmap(listener, LISTENER_BYTES);
   environment->closing--;
   if (environment->ending && environment->closing == 0) end_environment(environment);
 }
 
-static void stop_listening(struct ring *ring) {
-  struct listener *listener = ring->listener;
-  if (listener == NULL) return;
-  ring->listener = NULL;
+/* Takes it off the list, and lets libuv close it. */
+static void stop_listening(struct listener **place) {
+  struct listener *listener = *place;
+  struct environment *environment = listener->environment;
+  *place = listener->next;
   uv_poll_stop(listener->handle);
-  napi_delete_reference(listener->environment->env, listener->callback);
-  listener->environment->closing++;
+  napi_delete_reference(environment->env, listener->callback);
+  environment->closing++;
   uv_close(listener->handle, on_closed);
 }
 
-/* listen(ring, callback): from now on `callback` is called while completions are to be read. */
+/* Starts polling a descriptor of its own: the ring may be another thread's, and be closed there. */
+static int start_listening(struct listener *listener, const struct ring *ring) {
+  struct uv_loop_s *loop = NULL;
+  napi_env env = listener->environment->env;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return -ERR_INVAL;
+  listener->fd = (int)system_call(SYS_FCNTL, ring->kernel.fd, DUPFD_CLOEXEC, 0, 0, 0, 0);
+  if (listener->fd < 0) return listener->fd;
+  int rc = uv_poll_init(loop, listener->handle, listener->fd);
+  if (rc < 0) {
+    system_call(SYS_CLOSE, listener->fd, 0, 0, 0, 0, 0);
+    return rc;
+  }
+  uv_handle_set_data(listener->handle, listener);
+  uv_unref(listener->handle);
+  uv_poll_start(listener->handle, UV_READABLE_EVENT, on_readable);
+  return 0;
+}
+
+/*
+ * listen(ring, callback): from now on `callback` is called while completions are to be read. A
+ * number for unlisten, or -errno.
+ */
 static napi_value listen_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
   struct ring *ring = ring_of(env, &call);
   struct environment *environment = call.attachment->environment;
-  if (ring == NULL || call.count < 2 || ring->owner != environment) return integer(env, -ERR_INVAL);
-  if (ring->listener != NULL) return integer(env, -ERR_BUSY);
+  if (ring == NULL || call.count < 2) return integer(env, -ERR_INVAL);
   if (sizeof(struct listener) + uv_handle_size(UV_POLL_TYPE) > LISTENER_BYTES) {
     return integer(env, -ERR_NOMEM);
   }
-  struct uv_loop_s *loop = NULL;
   struct listener *listener = map_private(LISTENER_BYTES);
   if (listener == NULL) return integer(env, -ERR_NOMEM);
-  int rc = napi_get_uv_event_loop(env, &loop) == napi_ok ? 0 : -ERR_INVAL;
-  if (rc == 0) rc = uv_poll_init(loop, listener->handle, ring->kernel.fd);
+  listener->environment = environment;
+  listener->ring = (int)number(env, &call, 0);
+  int rc = start_listening(listener, ring);
   if (rc < 0) {
     unmap(listener, LISTENER_BYTES);
     return integer(env, rc);
   }
-  listener->environment = environment;
-  listener->ring = ring;
-  uv_handle_set_data(listener->handle, listener);
   napi_create_reference(env, call.values[1], 1, &listener->callback);
-  uv_unref(listener->handle);
-  uv_poll_start(listener->handle, UV_READABLE_EVENT, on_readable);
-  ring->listener = listener;
+  listener->number = environment->next_listener++ & 0x7fffffff;
+  listener->next = environment->listeners;
+  environment->listeners = listener;
+  return integer(env, listener->number);
+}
+
+/* unlisten(number). */
+static napi_value unlisten_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct environment *environment = call.attachment->environment;
+  int wanted = (int)number(env, &call, 0);
+  struct listener **place = &environment->listeners;
+  while (*place != NULL && (*place)->number != wanted) place = &(*place)->next;
+  if (*place == NULL) return integer(env, -ERR_INVAL);
+  stop_listening(place);
   return integer(env, 0);
 }
 
@@ -181,8 +222,10 @@ static napi_value setup_(napi_env env, napi_callback_info info) {
     .leader_at = number(env, &call, 6),
     .out_at = number(env, &call, 7),
   };
-  struct environment *environment = call.attachment->environment;
-  return integer(env, ring_setup(call.attachment->memory, environment, &setup));
+  struct attachment *attachment = call.attachment;
+  int rc = ring_setup(attachment->memory, attachment->environment, &setup);
+  if (rc >= 0 && attachment->rings++ == 0) napi_reference_ref(env, attachment->bound, NULL);
+  return integer(env, rc);
 }
 
 /* enter(ring, first, count): entries taken, or -errno. */
@@ -222,14 +265,19 @@ static napi_value refused_(napi_env env, napi_callback_info info) {
   return integer(env, ring == NULL ? 0 : (int32_t)ring->refusals);
 }
 
-/* close(ring): by the thread that listens, or once that is gone. */
+/* close(ring): by the thread that submits, or once that is gone. */
 static napi_value close_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
   struct ring *ring = ring_of(env, &call);
   if (ring == NULL) return integer(env, -ERR_INVAL);
-  if (ring->owner == call.attachment->environment) stop_listening(ring);
-  else if (ring->owner != NULL) return integer(env, -ERR_BUSY);
-  return integer(env, ring_close(ring));
+  struct attachment *attachment = call.attachment;
+  bool own = ring->owner == attachment->environment;
+  if (!own && ring->owner != NULL) return integer(env, -ERR_BUSY);
+  int rc = ring_close(ring);
+  if (own && attachment->rings > 0 && --attachment->rings == 0) {
+    napi_reference_unref(env, attachment->bound, NULL);
+  }
+  return integer(env, rc);
 }
 
 /* Blocking I/O, as WASI has it but for errors: read(fd, iovs, count, offset), write(…). */
@@ -253,27 +301,30 @@ static napi_value write_(napi_env env, napi_callback_info info) {
 
 static void detach(napi_env env, struct attachment *attachment) {
   if (attachment->memory == NULL) return;
-  /* The last user takes the rings along; what others listened to ended with their threads. */
-  for (int i = 0; i < RINGS && attachment->memory->users == 1; i++) {
-    struct ring *ring = ring_find(attachment->memory, i);
-    if (ring != NULL) stop_listening(ring);
-  }
   memory_detach(attachment->memory);
   attachment->memory = NULL;
-  napi_delete_reference(env, attachment->view);
+  napi_delete_reference(env, attachment->bound);
 }
 
-/* unbind(): the functions of this `bind` are not called any more. */
+/* unbind(): its caller does not call the functions of this `bind` any more. */
 static napi_value unbind_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
   detach(env, call.attachment);
   return NULL;
 }
 
+/* The object `bind` gave is not reachable any more, nor are its functions. */
+static void on_collected(napi_env env, void *data, void *hint) {
+  struct attachment *attachment = data;
+  if (attachment->serial == (uintptr_t)hint) detach(env, attachment);
+}
+
+/* Whoever has the function has the object it belongs to. */
 static void add(napi_env env, napi_value to, const char *name, napi_callback call, void *data) {
   napi_value function;
   if (napi_create_function(env, name, NAPI_AUTO_LENGTH, call, data, &function) == napi_ok) {
     napi_set_named_property(env, to, name, function);
+    napi_set_named_property(env, function, "of", to);
   }
 }
 
@@ -296,9 +347,13 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
   attachment->memory = memory_attach(at, length);
   if (attachment->memory == NULL) return integer(env, -ERR_MFILE);
   attachment->environment = environment;
-  napi_create_reference(env, call.values[0], 1, &attachment->view);
+  attachment->rings = 0;
   napi_value bound;
   napi_create_object(env, &bound);
+  napi_set_named_property(env, bound, "memory", call.values[0]);
+  attachment->serial++;
+  void *serial = (void *)attachment->serial;
+  napi_wrap(env, bound, attachment, on_collected, serial, &attachment->bound);
   add(env, bound, "setup", setup_, attachment);
   add(env, bound, "enter", enter_, attachment);
   add(env, bound, "reap", reap_, attachment);
@@ -307,6 +362,7 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
   add(env, bound, "refused", refused_, attachment);
   add(env, bound, "close", close_, attachment);
   add(env, bound, "listen", listen_, attachment);
+  add(env, bound, "unlisten", unlisten_, attachment);
   add(env, bound, "read", read_, attachment);
   add(env, bound, "write", write_, attachment);
   add(env, bound, "unbind", unbind_, attachment);
@@ -369,10 +425,7 @@ static void on_cleanup(napi_async_cleanup_hook_handle handle, void *data) {
   (void)handle;
   struct environment *environment = data;
   environment->ending = true;
-  for (int i = 0; i < RINGS; i++) {
-    struct ring *ring = ring_at(i);
-    if (ring != NULL && ring->owner == environment) stop_listening(ring);
-  }
+  while (environment->listeners != NULL) stop_listening(&environment->listeners);
   rings_drain(environment);
   for (int i = 0; i < ATTACHMENTS; i++) {
     detach(environment->env, &environment->attachments[i]);
@@ -387,6 +440,7 @@ static struct environment *take_environment(napi_env env) {
     struct environment *environment = &environments[i];
     environment->number = (uint16_t)(i + 1);
     environment->env = env;
+    environment->listeners = NULL;
     environment->closing = 0;
     environment->ending = false;
     for (int j = 0; j < ATTACHMENTS; j++) environment->attachments[j].memory = NULL;

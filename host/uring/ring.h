@@ -38,7 +38,6 @@ struct ring {
   bool shared; /* the kernel's rings lie in the linear memory */
   struct memory *memory;
   void *owner; /* environment whose thread submits; NULL when that is gone */
-  void *listener;
   struct kernel_ring kernel;
   struct kernel_iovec *iovecs; /* BATCH * IOV_MAX_ENTRIES, private copies; checked only */
   uint32_t submitting, reaping; /* try-locks: misuse by two threads is refused, not endured */

@@ -15,6 +15,7 @@ enum {
   SYS_CLOSE = 3,
   SYS_MMAP = 9,
   SYS_MUNMAP = 11,
+  SYS_FCNTL = 72,
   SYS_PREADV = 295,
   SYS_PWRITEV = 296,
   SYS_STATX = 332,
@@ -24,6 +25,7 @@ enum {
   SYS_CLOSE = 57,
   SYS_MMAP = 222,
   SYS_MUNMAP = 215,
+  SYS_FCNTL = 25,
   SYS_PREADV = 69,
   SYS_PWRITEV = 70,
   SYS_STATX = 291,
@@ -31,6 +33,7 @@ enum {
 #else
 #error "the shim knows the system calls of x86-64 and arm64"
 #endif
+enum { DUPFD_CLOEXEC = 1030 };
 enum { SYS_URING_SETUP = 425, SYS_URING_ENTER = 426, SYS_URING_REGISTER = 427 };
 
 /* Makes a system call: its result, or -errno. */
