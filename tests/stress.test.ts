@@ -1,6 +1,7 @@
 /** The stress programs for a moment each; `npm run stress` runs them for as long as one likes. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { THREAD_METHODS } from './harness.ts';
 import { runChild } from './threads-fixture.ts';
 
 const SECONDS = '3';
@@ -9,9 +10,9 @@ const LIMIT_MS = 45_000;
 
 const test = suite('stress');
 for (const mode of ['verify', 'kill']) {
-  for (const method of ['worker', 'sync']) {
-    test(`${mode} finds nothing, ${method}`, async () => {
-      const words = [mode, '--method', method, '--seconds', SECONDS, '--seed', seed];
+  for (const { name, method, ring = 'checked' } of THREAD_METHODS) {
+    test(`${mode} finds nothing, ${name}`, async () => {
+      const words = [mode, '--method', method, '--ring', ring, '--seconds', SECONDS, '--seed', seed];
       const { code, signal, output } = await runChild('stress', words, LIMIT_MS);
       assert.equal([code, signal], [0, null], output);
       assert.match(output, /^nothing found$/m);

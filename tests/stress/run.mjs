@@ -1,6 +1,6 @@
 /**
  * Builds what is out of date, bundles the stress programs and runs them; see stress.ts for the
- * words: `npm run stress -- [verify|kill] --method worker|sync --seconds N --seed S`.
+ * words: `npm run stress -- [verify|kill] --method worker|sync|io_uring --seconds N --seed S`.
  */
 import { spawnSync } from 'node:child_process';
 import { dirname } from 'node:path';

@@ -4,8 +4,8 @@
  *   npm run stress -- verify --method worker --seconds 60     what is read is what was written
  *   npm run stress -- kill --method sync --seconds 60         threads die, and nothing is lost
  *
- * Options: --method worker|sync, --seconds N, --seed S (drawn and printed first if not given),
- * --canary (a byte of a file is changed: the program must find it). Exits with 1 on a finding.
+ * Options: --method worker|sync|io_uring, --ring checked|shared (io_uring's), --seconds N, --seed S
+ * (drawn and printed first if not given), --canary (a byte of a file is changed: the program must find it). Exits with 1 on a finding.
  * The seed repeats what each thread tries, not how the machine interleaves them.
  */
 import { mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
@@ -25,31 +25,39 @@ const FRAMES = 2048;
 const HANG_MS = 15_000;
 const LOOK_MS = 50;
 
+const METHODS = ['worker', 'sync', 'io_uring'] as const;
+const RINGS = ['checked', 'shared'] as const;
 interface Options {
   readonly mode: 'verify' | 'kill';
-  readonly method: 'worker' | 'sync';
+  readonly method: (typeof METHODS)[number];
+  readonly ring: (typeof RINGS)[number];
   readonly seconds: number;
   readonly seed: number;
   readonly canary: boolean;
 }
 
 function parse(words: readonly string[]): Options {
-  let [mode, method, seconds, canary] = ['verify', 'worker', 60, false];
+  let [mode, method, ring, seconds, canary] = ['verify', 'worker', 'checked', 60, false];
   let seed = Number(process.hrtime.bigint() % 1_000_000n);
   for (let i = 0; i < words.length; i++) {
     const word = words[i] ?? '';
     if (word === 'verify' || word === 'kill') mode = word;
     else if (word === '--canary') canary = true;
     else if (word === '--method') method = words[++i] ?? '';
+    else if (word === '--ring') ring = words[++i] ?? '';
     else if (word === '--seconds') seconds = Number(words[++i]);
     else if (word === '--seed') seed = Number(words[++i]);
     else throw new RangeError(`unknown word ${word}; see the head of tests/stress/stress.ts`);
   }
-  const known = ['worker', 'sync'].includes(method) && seconds > 0 && Number.isSafeInteger(seed);
-  if (!known) throw new RangeError('--method worker|sync, --seconds N, --seed S');
+  const [methods, rings]: readonly (readonly string[])[] = [METHODS, RINGS];
+  const known = methods?.includes(method) === true && rings?.includes(ring) === true;
+  if (!known || !(seconds > 0) || !Number.isSafeInteger(seed)) {
+    throw new RangeError(`--method ${METHODS.join('|')}, --ring ${RINGS.join('|')}, --seconds N`);
+  }
   return {
     mode: mode as Options['mode'],
     method: method as Options['method'],
+    ring: ring as Options['ring'],
     seconds,
     seed,
     canary,
@@ -93,11 +101,12 @@ class Stress {
   }
 
   async run(): Promise<void> {
-    const { method, seconds, mode, canary } = this.#options;
+    const { method, ring, seconds, mode, canary } = this.#options;
     makeFiles(this.#folder);
     const aio = await Aio.create({
       provider: 'direct',
       ioMethod: method,
+      ring,
       ioMaxConcurrency: 16,
       ioFrames: FRAMES,
       maxBackends: THREADS + 1,
@@ -261,8 +270,9 @@ function describe(aio: Aio): string {
 }
 
 const options = parse(process.argv.slice(2));
-const { mode, method, seconds, seed, canary } = options;
-const command = `${mode} --method ${method} --seconds ${seconds} --seed ${seed}`;
+const { mode, method, ring, seconds, seed, canary } = options;
+const rings = method === 'io_uring' ? ` --ring ${ring}` : '';
+const command = `${mode} --method ${method}${rings} --seconds ${seconds} --seed ${seed}`;
 console.log(`stress ${command}${canary ? ' --canary' : ''}`);
 const stress = new Stress(options);
 await stress.run();
