@@ -216,10 +216,13 @@ export class AioEngine implements Disposable, AsyncDisposable {
   /** Opens a file for reading, or as the flags say. Paths are the provider's. */
   open(path: string, flags: OpenFlags = {}): AioFile {
     this.#core.requireOpen();
-    const fd = this.#core.host.provider.open(path, flags, this.#scratch);
+    const { provider } = this.#core.host;
+    const fd = provider.open(path, flags, this.#scratch);
+    const alignment = flags.direct === true ? provider.alignment?.(fd) : undefined;
     const registered = this.#register(path, flags);
     const number = registered ?? this.#nextUnregistered++;
-    const file = new AioFile(this.#fileOwner, fd, path, number, registered !== undefined);
+    const reopenable = registered !== undefined;
+    const file = new AioFile(this.#fileOwner, fd, { path, number, reopenable, alignment });
     this.#core.filePaths.set(number, path);
     this.#files.add(file);
     return file;

@@ -1,7 +1,9 @@
 /** Files opened through the engine. */
 import type { PendingIo } from './completions.ts';
+import { AioUsageError } from './errors.ts';
 import type { IoBuffer } from './frames.ts';
 import type { IoHandle } from './handle.ts';
+import type { Alignment } from './host.ts';
 
 /** What a file asks of the engine it was opened by. */
 export interface FileOwner {
@@ -19,17 +21,24 @@ export class AioFile implements Disposable {
   readonly path: string;
   /** Whether other threads can open it: it has a place in the table of files. */
   readonly reopenable: boolean;
+  /** What addresses, lengths and offsets must be multiples of; undefined unless opened `direct`. */
+  readonly alignment: Alignment | undefined;
   readonly #owner: FileOwner;
   readonly #fd: number;
   #closed = false;
 
   /** Use `aio.open(path)`. */
-  constructor(owner: FileOwner, fd: number, path: string, number: number, reopenable: boolean) {
+  constructor(
+    owner: FileOwner,
+    fd: number,
+    of: Pick<AioFile, 'path' | 'number' | 'reopenable' | 'alignment'>,
+  ) {
     this.#owner = owner;
-    this.number = number;
     this.#fd = fd;
-    this.path = path;
-    this.reopenable = reopenable;
+    this.number = of.number;
+    this.path = of.path;
+    this.reopenable = of.reopenable;
+    this.alignment = of.alignment;
   }
 
   /** Descriptor as the provider gave it. */
@@ -39,6 +48,26 @@ export class AioFile implements Disposable {
   }
   requireOpen(): void {
     if (this.#closed) throw new ReferenceError(`file "${this.path}" is closed`);
+  }
+
+  /** Refuses what O_DIRECT would: the kernel says no more than EINVAL, and some devices less. */
+  requireAligned(buffers: readonly IoBuffer[], offset: number): void {
+    if (this.alignment === undefined) return;
+    const { memory, offset: step } = this.alignment;
+    for (const { address, byteLength } of buffers) {
+      if (address % memory !== 0) throw this.#misaligned('address', address, memory);
+      if (byteLength % step !== 0) throw this.#misaligned('length', byteLength, step);
+    }
+    if (offset % step !== 0) throw this.#misaligned('offset', offset, step);
+  }
+  #misaligned(what: string, value: number, needed: number): AioUsageError {
+    return new AioUsageError({
+      code: 'PGAIO_MISALIGNED',
+      message: `${what} ${value} is not a multiple of ${needed}`,
+      sqlstate: '22023',
+      detail: `File "${this.path}" was opened with direct: true.`,
+      hint: 'Page frames are aligned to 4096 bytes; open the file without `direct` for the rest.',
+    });
   }
 
   /** Bytes of the file now. */

@@ -196,6 +196,7 @@ export class IoHandle implements Disposable {
     offset: number,
   ): PendingIo {
     const buffers = 'address' in given ? [given] : given;
+    file.requireAligned(buffers, offset);
     return this.#launch(file, buffers, (at) => {
       this.#fillIovecs(at, buffers);
       return call(at, file.fd, buffers.length, offset);

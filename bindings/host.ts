@@ -21,6 +21,14 @@ export interface OpenFlags {
   readonly direct?: boolean;
 }
 
+/** Powers of two, in bytes. */
+export interface Alignment {
+  /** Of the address of each buffer. */
+  readonly memory: number;
+  /** Of the offset in the file, and of the length of each buffer. */
+  readonly offset: number;
+}
+
 /** Memory the provider may use while it opens a file: for paths and results of WASI calls. */
 export interface Scratch {
   readonly memory: WebAssembly.Memory;
@@ -42,6 +50,8 @@ export interface IoProvider {
   rings?(memory: WebAssembly.Memory): UringHost;
   /** Opens a file: its descriptor, as the functions of `bind` take it. */
   open(path: string, flags: OpenFlags, scratch: Scratch): number;
+  /** What I/O on a file opened `direct` must be aligned to. */
+  alignment?(fd: number): Alignment;
   /** Bytes of an open file. */
   size(fd: number, scratch: Scratch): number;
   close(fd: number): void;
@@ -86,7 +96,7 @@ export interface UringHost {
   reap(ring: number): number;
   wait(ring: number, seen: number, milliseconds: number): number;
   taken(ring: number): number;
-  close(ring: number): number;
+  leave(ring: number): number;
   /** Entries that were refused: memory or descriptors not ours, unlisted operations. */
   refused(ring: number): number;
   /**

@@ -98,7 +98,7 @@ export async function instantiate(
       uring_reap: uring?.reap ?? unsupported,
       uring_wait: uring?.wait ?? unsupported,
       uring_taken: uring?.taken ?? unsupported,
-      uring_close: uring?.close ?? unsupported,
+      uring_leave: uring?.leave ?? unsupported,
     },
   });
   return { memory, exports: instance.exports as unknown as CoreExports, state, uring };

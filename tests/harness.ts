@@ -780,7 +780,7 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       uring_reap: nothing,
       uring_wait: nothing,
       uring_taken: nothing,
-      uring_close: nothing,
+      uring_leave: nothing,
     },
   });
   return instance.exports as unknown as CoreExports;

@@ -7,6 +7,7 @@ import {
   numberedBlocks,
   type OpenOptions,
   type Restriction,
+  rejection,
 } from './harness.ts';
 
 type Act = () => unknown;
@@ -78,3 +79,9 @@ export function returnOf(bench: Bench, word: number): readonly [result: number, 
   bench.view.setUint32(at, word, true);
   return [at, at + layout.PgAioReturn.fields.target_data.offset];
 }
+
+/** The call that ends with what a promise was rejected with. */
+export const rejected = (promise: Promise<unknown>) =>
+  rejection(promise).then((error) => () => {
+    throw error;
+  });

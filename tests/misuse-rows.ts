@@ -2,13 +2,10 @@
  * The table of misuse: how each error of the core is brought about, and what it must say. A row
  * that only a broken memory can reach breaks it, and repairs it afterwards.
  */
-import { CoreInstance } from '../bindings/core.ts';
 import * as layout from '../bindings/layout.ts';
 import type { RawCore } from '../bindings/raw.ts';
 import { packResult } from '../bindings/result.ts';
-import { nodeHost } from '../host/node/host.ts';
 import { attach } from '../host/node/raw.ts';
-import { uringHost } from '../host/node/uring.ts';
 import {
   type Bench,
   IN_FLIGHT_ONLY,
@@ -16,7 +13,6 @@ import {
   numberedBlocks,
   ONE_VARIANT,
   type Restriction,
-  rejection,
   SHARED_ONLY,
   SMALL,
 } from './harness.ts';
@@ -28,6 +24,7 @@ import {
   idle,
   type Row,
   refTo,
+  rejected,
   releaseHeld,
   returnOf,
   STAGED,
@@ -35,11 +32,10 @@ import {
   staged,
   submitted,
 } from './misuse-row.ts';
+import { URING_ROWS } from './misuse-uring-rows.ts';
 
 const METHOD_SYNC: Restriction = ({ method }) =>
   method === 'sync' ? undefined : 'a check of method sync';
-const URING_ONLY: Restriction = ({ method }) =>
-  method === 'io_uring' ? undefined : 'only io_uring has rings';
 const UNSHARED: Restriction = ({ shared }) =>
   shared ? 'the shared build has method worker' : undefined;
 
@@ -563,11 +559,6 @@ interface Undeclared {
   pgaio_init_worker(id: number, starter: number): number;
   pgaio_worker_main(id: number): number;
 }
-const rejected = (promise: Promise<unknown>) =>
-  rejection(promise).then((error) => () => {
-    throw error;
-  });
-
 const SETTING_UP: readonly Row[] = [
   {
     sentence: 'is a backend once',
@@ -609,39 +600,7 @@ const SETTING_UP: readonly Row[] = [
       return refused.finally(() => bench.setCtl('io_method', before));
     },
   },
-  {
-    sentence: 'says why the kernel makes no ring',
-    code: 'PGAIO_URING_SETUP',
-    message: 'could not setup io_uring queue: Cannot allocate memory',
-    only: URING_ONLY,
-    arrange: async () => {
-      const host = await nodeHost({});
-      const uring = (memory: WebAssembly.Memory) => ({ ...uringHost(memory), setup: () => -12 });
-      return rejected(CoreInstance.create({ ...host, uring }, { ...SMALL, io_method: 'io_uring' }));
-    },
-  },
-  {
-    sentence: 'says that a ring which is gone cannot be waited for',
-    code: 'PGAIO_URING_WAIT',
-    message: 'io_uring wait failed: Bad file descriptor',
-    names: SUBMITTED,
-    only: URING_ONLY,
-    effects: true, // the ring is taken away, and put back
-    arrange: (bench) => {
-      const { ref } = submitted(bench);
-      const word = bench.ctl('uring_contexts') + layout.PgAioUringContext.fields.ring.offset;
-      const number = bench.view.getUint32(word, true);
-      bench.view.setUint32(word, 0, true);
-      return () => {
-        try {
-          bench.pg.pgaio_wref_wait(ref);
-        } finally {
-          bench.view.setUint32(word, number, true);
-        }
-      };
-    },
-    repair: drain,
-  },
+  ...URING_ROWS,
   {
     sentence: 'has its shared memory once',
     code: 'PGAIO_INIT_TWICE',

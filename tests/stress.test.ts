@@ -12,7 +12,17 @@ const test = suite('stress');
 for (const mode of ['verify', 'kill']) {
   for (const { name, method, ring = 'checked' } of THREAD_METHODS) {
     test(`${mode} finds nothing, ${name}`, async () => {
-      const words = [mode, '--method', method, '--ring', ring, '--seconds', SECONDS, '--seed', seed];
+      const words = [
+        mode,
+        '--method',
+        method,
+        '--ring',
+        ring,
+        '--seconds',
+        SECONDS,
+        '--seed',
+        seed,
+      ];
       const { code, signal, output } = await runChild('stress', words, LIMIT_MS);
       assert.equal([code, signal], [0, null], output);
       assert.match(output, /^nothing found$/m);

@@ -57,11 +57,11 @@ export declare function host_wait_one(io: u32): i32;
 // below 0 are -errno. The memory may be read and written by any of these.
 
 /**
- * Makes a ring for this thread with `cq_entries` completions, a power of two. `shared`: 1 if the
- * kernel's rings are to lie in the `rings_bytes` at `rings` and the entries at `sqes`; else they
- * are copied from and to there. The word at `cursor` is the core's count of completions dealt with,
- * that at `leader` is set while a thread waits in the kernel. Fills in PgAioUringContext from
- * `base` on, at `out`. Its number.
+ * Makes a ring for this thread, or gives it the one that is there with that cursor. `cq_entries`:
+ * completions, a power of two. `shared`: 1 if the kernel's rings are to lie in the `rings_bytes` at
+ * `rings` and the entries at `sqes`; else they are copied from and to there. The word at `cursor`
+ * is the core's count of completions dealt with, that at `leader` is set while a thread waits in
+ * the kernel. Fills in PgAioUringContext from `base` on, at `out`. Its number.
  */
 @external("pgaio", "uring_setup")
 export declare function uring_setup(cq_entries: u32, shared: u32, rings: usize, rings_bytes: u32,
@@ -86,9 +86,9 @@ export declare function uring_wait(ring: u32, seen: u32, ms: u32): i32;
 @external("pgaio", "uring_taken")
 export declare function uring_taken(ring: u32): i32;
 
-/** Ends a ring, when all that was taken has ended. */
-@external("pgaio", "uring_close")
-export declare function uring_close(ring: u32): i32;
+/** This thread submits to the ring no more: all that was taken has ended. */
+@external("pgaio", "uring_leave")
+export declare function uring_leave(ring: u32): i32;
 
 // Sim build only: the scheduler of the explorer decides who runs on.
 

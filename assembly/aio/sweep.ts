@@ -29,9 +29,9 @@ import { PgAioHandle, resetHandle, stateOf, updateState } from "./handle";
 import { finishCompletion, processCompletion } from "./io";
 import { dropOwnersOf } from "./resowner";
 import {
-  ECANCELED, IOMETHOD_HOST, IOMETHOD_IO_URING, MAX_IO_WORKERS, NONE, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_LOCAL,
-  PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_DEFINED, PGAIO_HS_HANDED_OUT, PGAIO_HS_IDLE,
-  PGAIO_HS_STAGED, PGAIO_HS_SUBMITTED,
+  ECANCELED, IOMETHOD_HOST, IOMETHOD_IO_URING, MAX_IO_WORKERS, NONE, PGAIO_HS_COMPLETED_IO,
+  PGAIO_HS_COMPLETED_LOCAL, PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_DEFINED, PGAIO_HS_HANDED_OUT,
+  PGAIO_HS_IDLE, PGAIO_HS_STAGED, PGAIO_HS_SUBMITTED,
 } from "./types";
 import { generationOf, waitForeign } from "./wait";
 
@@ -80,7 +80,7 @@ function inherit(slot: PgAioBackend): void {
   slot.heir = my_procno;
   my_backend.estates++;
   storeRelease32(slotWord(slot), SLOT_DEAD);
-  takeOver(changetype<PgAioPlace>(slot), -1);
+  if (io_method != IOMETHOD_IO_URING) takeOver(changetype<PgAioPlace>(slot), -1);
 }
 
 /** What a dead backend was the heir of comes along. */
@@ -112,9 +112,7 @@ function takeOver(dead: PgAioPlace, worker: i32): void {
   lockRelease(worker_control_at);
   // It may have completed it and not have woken the waiters; the owner has then reclaimed it alone.
   if (io != NONE) futexWake(changetype<usize>(handleAt(io)) + offsetof<PgAioHandle>("state"), -1);
-  if (!mine) return;
-  if (io_method == IOMETHOD_IO_URING) uringTakeOver();
-  else executeUndertaken();
+  if (mine) executeUndertaken();
 }
 
 /** Goes through the slots this backend is the heir of; those that are settled are free again. */
@@ -147,6 +145,9 @@ let under_way: i32 = NONE;
 /** False while an I/O is under way. */
 function settleEstate(slot: PgAioBackend): bool {
   assert(slot.heir == my_procno);
+  under_way = NONE;
+  const place = changetype<PgAioPlace>(slot);
+  if (io_method == IOMETHOD_IO_URING && !uringTakeOver(place)) return false;
   let settled = true;
   for (let i: u32 = 0; i < <u32>io_max_concurrency; i++) {
     const ioh = handleAt(slot.io_handle_off + i);

@@ -1,8 +1,8 @@
 // @layout
 /**
- * Method IO_URING: the kernel executes (method_io_uring.c of PostgreSQL's development version). Each
- * backend has a ring of its own to submit to; its completions may be dealt with by any thread, so
- * that a waiter never depends on the issuer.
+ * Method IO_URING: the kernel executes (method_io_uring.c of PostgreSQL's development version).
+ * Each backend has a ring of its own to submit to; its completions may be dealt with by any thread,
+ * so that a waiter never depends on the issuer.
  *
  * The entries are the kernel's own, in linear memory. What lies between them and the kernel is the
  * host's: with rings `checked` it copies each entry and looks at it, with rings `shared` the kernel
@@ -16,9 +16,11 @@
  * that thread is back.
  */
 import { E_URING_SETUP, E_URING_WAIT, OK, fail } from "../errors";
-import { my_backend, my_place, my_procno, my_thread } from "../aio/backend";
+import { PgAioPlace, my_backend, my_place, my_procno, my_thread } from "../aio/backend";
 import { PgAioHandle, stateOf } from "../aio/handle";
-import { uring_close, uring_enter, uring_reap, uring_setup, uring_taken, uring_wait } from "../aio/host";
+import {
+  uring_enter, uring_leave, uring_reap, uring_setup, uring_taken, uring_wait,
+} from "../aio/host";
 import { onlyOwnerCompletes } from "../aio/callback";
 import { leaveToOwner, performSynchronously, prepareSubmit, processCompletion } from "../aio/io";
 import {
@@ -33,9 +35,13 @@ import {
   handleAt, handleId, handle_count, iovecsOf, uringCqEntries, uringMemoryBytes,
   uringRingsBytes, uring_contexts_at, uring_memory_at,
 } from "../shm/layout";
-import { lockAcquire, lockBreak, lockHolder, lockRelease, lockSpin } from "../shm/lock";
+import {
+  lockBreak, lockHolder, lockPatiently, lockRelease, lockSpin,
+} from "../shm/lock";
 import { block_size, io_max_combine_limit, max_backends, ring } from "../shm/settings";
-import { IOVEC_BYTES, KERNEL_IOVEC_BYTES, URING_CONTEXT_BYTES, URING_SQES_BYTES } from "../shm/sizes";
+import {
+  IOVEC_BYTES, KERNEL_IOVEC_BYTES, URING_CONTEXT_BYTES, URING_SQES_BYTES,
+} from "../shm/sizes";
 import { executeUndertaken, undertake } from "./worker";
 
 /** A backend's ring. `cursor` and `leader` are also known to the host, which writes the latter. */
@@ -60,7 +66,9 @@ import { executeUndertaken, undertake } from "./worker";
   cq_entries: u32; //    68
   cqes: u32; //          72
 }
-if (offsetof<PgAioUringContext>() > URING_CONTEXT_BYTES) ERROR("PgAioUringContext outgrew its place");
+if (offsetof<PgAioUringContext>() > URING_CONTEXT_BYTES) {
+  ERROR("PgAioUringContext outgrew its place");
+}
 
 // Operations and flags of linux/io_uring.h.
 const IORING_OP_READV: u8 = 1;
@@ -100,37 +108,39 @@ const SQ_MASK: u32 = PGAIO_SUBMIT_BATCH_SIZE - 1;
 @inline function sqesAt(procno: u32): usize { return ringsAt(procno) + uringRingsBytes(); }
 @inline function kernelIovecsAt(procno: u32): usize { return sqesAt(procno) + URING_SQES_BYTES; }
 
-/** Makes the ring of this backend. */
+/**
+ * Makes the ring of this backend, or goes on with that of the slot's last owner, all of whose I/O
+ * has ended and been dealt with.
+ */
 export function uringInitBackend(): i32 {
   assert(my_procno != NONE);
   const context = contextOf(my_procno);
-  // Not the lock: somebody who waited for an I/O of the slot's last owner may have it.
   const cursor = word(context, offsetof<PgAioUringContext>("cursor"));
-  storeRelease32(cursor, 0);
-  context.submitted = 0;
+  const rc = uring_setup(uringCqEntries(), ring, ringsAt(my_procno), uringRingsBytes(),
+    sqesAt(my_procno), cursor, word(context, offsetof<PgAioUringContext>("leader")),
+    word(context, offsetof<PgAioUringContext>("base")));
+  if (rc < 0) return fail(E_URING_SETUP, NONE, 0, -rc);
+  // Its owner may have ended between what the kernel took and what it noted of it.
+  storeRelease32(cursor, uring_taken(rc));
+  if (isSharedRing(context)) {
+    context.submitted = loadAcquire32(context.sq_head);
+    storeRelease32(context.sq_tail, context.submitted);
+  }
   context.strays = 0;
   context.retries = 0;
   context.fallbacks = 0;
-  memory.fill(ringsAt(my_procno), 0, uringMemoryBytes());
-  const rc = uring_setup(uringCqEntries(), ring, ringsAt(my_procno), uringRingsBytes(),
-    sqesAt(my_procno), cursor,
-    word(context, offsetof<PgAioUringContext>("leader")),
-    word(context, offsetof<PgAioUringContext>("base")));
-  if (rc < 0) return fail(E_URING_SETUP, NONE, 0, -rc);
   context.ring = rc + 1;
   return OK;
 }
 
-/** Gives the ring of a slot back; nothing of it is in flight any more. */
+/** The next owner of the slot goes on with its ring; nothing of this one is in flight any more. */
 export function uringLeave(procno: u32): void {
   assert(procno < max_backends);
   const context = contextOf(procno);
   if (context.ring == 0) return;
-  lockAcquire(lockOf(context)); // whoever deals with completions has the ring's number in hand
   const old = number(context);
   context.ring = 0;
-  lockRelease(lockOf(context));
-  uring_close(old);
+  uring_leave(old);
 }
 
 // Submitting: the owner only.
@@ -248,6 +258,7 @@ function joinIovecs(ioh: PgAioHandle, to: usize, base: u64): u32 {
   return count + 1;
 }
 @inline function storeIovec(at: usize, base: u64, length: u32): void {
+  assert((at & 7) == 0);
   store<u64>(at, base);
   store<u64>(at, length, 8);
 }
@@ -299,6 +310,7 @@ function giveBack(context: PgAioUringContext, cursor: u32): void {
 
 /** One completion: handle and generation as they were submitted, bytes or -errno. */
 function complete(context: PgAioUringContext, user_data: u64, result: i32): void {
+  assert(lockHolder(lockOf(context)) == my_thread);
   const id = <u32>user_data;
   if (id >= handle_count) {
     context.strays++;
@@ -338,25 +350,34 @@ export function uringPoll(procno: u32): void {
 }
 
 /**
- * Finishes what a thread that has ended was completing, as noted in this thread's place. Under the
- * ring's lock: else somebody who reads the same completion again might be at it, too.
+ * Finishes what a thread that has ended was completing, as noted in its place. Under the ring's
+ * lock: else somebody who reads the same completion again might be at it, too. False if another
+ * thread has that for long, itself dead perhaps.
  */
-export function uringTakeOver(): void {
-  assert(my_place.io != NONE);
-  const ioh = handleAt(my_place.io);
+export function uringTakeOver(dead: PgAioPlace): bool {
+  if (dead.io == NONE) return true;
+  assert(my_place.io == NONE);
+  const ioh = handleAt(dead.io);
   const context = contextOf(ioh.owner_procno);
-  lockAcquire(lockOf(context));
-  if (stateOf(ioh) == PGAIO_HS_SUBMITTED) my_place.io = NONE; // its completion is still there
-  else executeUndertaken();
+  if (!lockPatiently(lockOf(context))) return false;
+  if (stateOf(ioh) != PGAIO_HS_SUBMITTED) { // else its completion is still there
+    undertake(dead.io, dead.generation);
+    executeUndertaken();
+  }
+  dead.io = NONE;
   lockRelease(lockOf(context));
+  return true;
 }
 
-/** Whether the kernel has I/O of a slot whose owner is gone. Deals with what has ended. */
+/**
+ * Whether the kernel has I/O of a slot whose owner is gone, or nobody can say. Deals with what has
+ * ended.
+ */
 export function uringHas(procno: u32): bool {
   assert(procno < max_backends);
   const context = contextOf(procno);
   if (context.ring == 0) return false;
-  lockAcquire(lockOf(context));
+  if (!lockPatiently(lockOf(context))) return true;
   drain(context);
   const has = uring_taken(number(context)) != <i32>context.cursor;
   lockRelease(lockOf(context));
@@ -384,7 +405,7 @@ const WAIT_TAKEN: i32 = 2;
 export function uringWaitOne(ioh: PgAioHandle, generation: u64, ns: i64): i32 {
   assert(ns >= 0);
   const context = contextOf(ioh.owner_procno);
-  lockAcquire(lockOf(context));
+  if (!lockPatiently(lockOf(context))) return ns > SLICE_NS ? OK : TIMED_OUT;
   drain(context);
   const seen = context.cursor;
   const before = loadAcquire32(progressOf(context));

@@ -54,6 +54,26 @@ export function lockAcquire(at: usize): void {
   }
 }
 
+/**
+ * Takes the lock unless it stays taken for PATIENCE_NS: its holder may have been ended, and this
+ * thread be the one that is to be told so and cannot while it waits.
+ */
+export function lockPatiently(at: usize): bool {
+  assert((at & 3) == 0);
+  for (let slept: i64 = 0; slept < PATIENCE_NS; slept += PATIENCE_STEP_NS) {
+    if (lockSpin(at)) return true;
+    const holder = loadAcquire32(at);
+    if (holder == FREE) continue;
+    const contended = holder | CONTENDED;
+    if (holder == contended || compareExchange32(at, holder, contended) == holder) {
+      futexWait(at, contended, PATIENCE_STEP_NS);
+    }
+  }
+  return false;
+}
+const PATIENCE_NS: i64 = 50_000_000;
+const PATIENCE_STEP_NS: i64 = 10_000_000;
+
 export function lockRelease(at: usize): void {
   const before = exchange32(at, FREE);
   assert((before & ~CONTENDED) == my_thread, "somebody else's lock");

@@ -13,6 +13,7 @@ import {
   fstatSync,
   fsyncSync,
   openSync,
+  readFileSync,
   readSync,
   readvSync,
   writeSync,
@@ -26,7 +27,13 @@ import {
   wasiOfErrnoName,
 } from '../../bindings/errno.ts';
 import { AioIoError, AioUnavailableError } from '../../bindings/errors.ts';
-import type { IoProvider, OpenFlags, ProviderSpec, WasiIo } from '../../bindings/host.ts';
+import type {
+  Alignment,
+  IoProvider,
+  OpenFlags,
+  ProviderSpec,
+  WasiIo,
+} from '../../bindings/host.ts';
 import { type BoundShim, bindShim, uringHost, uringShim } from './uring.ts';
 
 const IOV_MAX = 1024;
@@ -49,6 +56,7 @@ export function directProvider(): IoProvider {
       },
       rings: uringHost,
       open: openFile,
+      alignment: alignmentOf,
       size: (fd) => fstatSync(fd).size,
       close: (fd) => {
         uringShim()?.forbid(fd);
@@ -80,6 +88,33 @@ function openFile(path: string, flags: OpenFlags): number {
   } catch (cause) {
     throw cause instanceof AioUnavailableError ? cause : openError(path, cause);
   }
+}
+
+/** Where nobody says more: what every device takes, as far as we know. */
+const SECTOR = 512;
+
+/** What O_DIRECT asks for: the kernel tells (statx, Linux 6.1), or the device's sectors do. */
+function alignmentOf(fd: number): Alignment {
+  const told = new Uint32Array(2);
+  uringShim()?.alignment(fd, told);
+  const [memory = 0, offset = 0] = told;
+  if (memory > 0 && offset > 0) return { memory, offset };
+  const sector = sectorOf(fstatSync(fd).dev);
+  return { memory: sector, offset: sector };
+}
+
+/** Bytes of a logical sector of device number `dev`, from sysfs. */
+function sectorOf(dev: number): number {
+  const [major, minor] = [(dev >>> 8) & 0xfff, (dev & 0xff) | ((dev >>> 12) & 0xfff00)];
+  for (const folder of ['', '../']) {
+    try {
+      const path = `/sys/dev/block/${major}:${minor}/${folder}queue/logical_block_size`;
+      return Number(readFileSync(path, 'latin1')) || SECTOR;
+    } catch {
+      // A partition's is its disk's; a file system without a device has none.
+    }
+  }
+  return SECTOR;
 }
 
 /** Rings take no other descriptors than those that were opened here. */

@@ -2,12 +2,14 @@
 import { AioEngine, type AioSettings, settingsOf } from '../../bindings/aio.ts';
 import { type AioToken, type Backend, createBackend, joinBackend } from './backend.ts';
 import { type NodeHostOptions, splitOptions } from './host.ts';
+import type { UringReason } from './uring.ts';
 
 export * from '../../bindings/index.ts';
 export * as constants from '../../bindings/layout.ts';
 export type { AioToken } from './backend.ts';
 export { directProvider } from './direct-provider.ts';
 export type { NodeHostOptions } from './host.ts';
+export { probeUring, type UringProbe, type UringReason } from './uring.ts';
 export { wasiProvider } from './wasi-provider.ts';
 
 /** Options of `Aio.create`: settings, and Node's part. */
@@ -28,10 +30,13 @@ export interface AioOptions extends AioSettings, NodeHostOptions {
 export class Aio extends AioEngine {
   /** What `Aio.attach` takes in another thread: plain data, for `workerData` or `postMessage`. */
   readonly token: AioToken;
+  /** Why ioMethod `auto` did not take io_uring; undefined if it did, or was not asked to. */
+  readonly fallback: UringReason | undefined;
 
-  private constructor({ core, token }: Backend) {
+  private constructor({ core, token, fallback }: Backend) {
     super(core);
     this.token = token;
+    this.fallback = fallback;
   }
 
   static async create(options: AioOptions = {}): Promise<Aio> {

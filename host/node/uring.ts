@@ -18,7 +18,7 @@ export interface BoundShim {
   wait: UringHost['wait'];
   taken: UringHost['taken'];
   refused: UringHost['refused'];
-  close: UringHost['close'];
+  leave: UringHost['leave'];
   listen: UringHost['listen'];
   unlisten: UringHost['unlisten'];
   read(fd: number, iovs: number, count: number, offset: number): number;

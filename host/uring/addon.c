@@ -28,7 +28,7 @@ enum { ENVIRONMENTS = 1024, ATTACHMENTS = 256, LISTENER_BYTES = 4096 };
 
 struct attachment {
   struct memory *memory; /* NULL: free */
-  napi_ref bound; /* to the object `bind` gave; strong while there are rings, which need the memory */
+  napi_ref bound; /* to what `bind` gave; strong while there are rings, which need the memory */
   uint32_t rings;
   uintptr_t serial; /* how often it was taken: a finalizer that comes late means another one */
   struct environment *environment;
@@ -131,7 +131,6 @@ static void end_environment(struct environment *environment);
 static void on_closed(void *handle) {
   struct listener *listener = uv_handle_get_data(handle);
   struct environment *environment = listener->environment;
-  system_call(SYS_CLOSE, listener->fd, 0, 0, 0, 0, 0);
   unmap(listener, LISTENER_BYTES);
   environment->closing--;
   if (environment->ending && environment->closing == 0) end_environment(environment);
@@ -145,7 +144,8 @@ static void stop_listening(struct listener **place) {
   uv_poll_stop(listener->handle);
   napi_delete_reference(environment->env, listener->callback);
   environment->closing++;
-  uv_close(listener->handle, on_closed);
+  uv_close(listener->handle, on_closed); /* from here on libuv does not touch the descriptor */
+  system_call(SYS_CLOSE, listener->fd, 0, 0, 0, 0, 0);
 }
 
 /* Starts polling a descriptor of its own: the ring may be another thread's, and be closed there. */
@@ -265,19 +265,17 @@ static napi_value refused_(napi_env env, napi_callback_info info) {
   return integer(env, ring == NULL ? 0 : (int32_t)ring->refusals);
 }
 
-/* close(ring): by the thread that submits, or once that is gone. */
-static napi_value close_(napi_env env, napi_callback_info info) {
+/* leave(ring): its thread submits no more. */
+static napi_value leave_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
   struct ring *ring = ring_of(env, &call);
-  if (ring == NULL) return integer(env, -ERR_INVAL);
   struct attachment *attachment = call.attachment;
-  bool own = ring->owner == attachment->environment;
-  if (!own && ring->owner != NULL) return integer(env, -ERR_BUSY);
-  int rc = ring_close(ring);
-  if (own && attachment->rings > 0 && --attachment->rings == 0) {
+  if (ring == NULL || ring->owner != attachment->environment) return integer(env, -ERR_INVAL);
+  ring_leave(ring);
+  if (attachment->rings > 0 && --attachment->rings == 0) {
     napi_reference_unref(env, attachment->bound, NULL);
   }
-  return integer(env, rc);
+  return integer(env, 0);
 }
 
 /* Blocking I/O, as WASI has it but for errors: read(fd, iovs, count, offset), write(…). */
@@ -360,7 +358,7 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
   add(env, bound, "wait", wait_, attachment);
   add(env, bound, "taken", taken_, attachment);
   add(env, bound, "refused", refused_, attachment);
-  add(env, bound, "close", close_, attachment);
+  add(env, bound, "leave", leave_, attachment);
   add(env, bound, "listen", listen_, attachment);
   add(env, bound, "unlisten", unlisten_, attachment);
   add(env, bound, "read", read_, attachment);

@@ -94,7 +94,7 @@ void descriptors_forget(uint16_t owner) {
   }
 }
 static bool is_ours(int fd) {
-  return fd >= 0 && fd < DESCRIPTORS && __atomic_load_n(&descriptor_owner[fd], __ATOMIC_SEQ_CST) != 0;
+  return fd >= 0 && fd < DESCRIPTORS && LOAD(&descriptor_owner[fd]) != 0;
 }
 
 /* Making a ring. */
@@ -111,6 +111,15 @@ static int uring_wait(int fd, uint32_t complete, uint32_t milliseconds) {
   struct uring_getevents wait = { 0, 8, 0, (uint64_t)(uintptr_t)&time };
   return (int)system_call(SYS_URING_ENTER, fd, 0, complete, ENTER_GETEVENTS | ENTER_EXT_ARG,
     (long)&wait, sizeof wait);
+}
+/*
+ * The same for a ring in the linear memory. The kernel's own wait believes what stands there: with
+ * a head that makes the ring look full it goes round for ever (seen in 6.18), and not even killing
+ * the process ends it. Polling does not.
+ */
+static int poll_ring(const struct kernel_ring *ring, uint32_t milliseconds) {
+  int rc = poll_readable(ring->fd, milliseconds);
+  return rc == 0 ? -ERR_TIME : rc;
 }
 static void close_fd(int fd) { system_call(SYS_CLOSE, fd, 0, 0, 0, 0, 0); }
 
@@ -183,6 +192,7 @@ static int make_shared(struct kernel_ring *ring, uint32_t cq_entries, uint8_t *r
   unmake(&sample);
   if (rc < 0) return rc;
   if (!fits) return -ERR_NOMEM;
+  fill_zero(rings_at, rings_bytes);
   struct uring_params params;
   uint32_t entries = parameters(&params, cq_entries, SETUP_NO_MMAP);
   params.cq.user_address = (uint64_t)(uintptr_t)rings_at;
@@ -222,7 +232,6 @@ static int make(struct ring *ring, const struct setup *setup) {
   uint8_t *base = ring->memory->base;
   uint8_t *at = base + setup->rings_at;
   ring->linear_sqes = (struct uring_sqe *)(base + setup->sqes_at);
-  ring->cursor = (uint32_t *)(base + setup->cursor_at);
   ring->leader_word = (uint32_t *)(base + setup->leader_at);
   if (ring->shared) {
     int rc = make_shared(&ring->kernel, setup->cq_entries, at, setup->rings_bytes,
@@ -253,6 +262,26 @@ static void release(struct ring *ring) {
   STORE(&ring->used, 0);
 }
 
+/*
+ * The ring of the slot with that cursor, or one that is free, blank. A slot keeps its ring: the
+ * kernel takes a closed one apart in its own time, and writes to its memory once more meanwhile
+ * (seen in 6.18), which a successor in the same place would take for a completion of its own.
+ */
+static struct ring *take_ring(struct memory *memory, const uint32_t *cursor) {
+  struct ring *blank = NULL;
+  for (int i = 0; i < RINGS; i++) {
+    struct ring *ring = &rings[i];
+    if (ring->used == 1 && ring->memory == memory && ring->cursor == cursor) return ring;
+    if (ring->used == 0 && blank == NULL) blank = ring;
+  }
+  if (blank == NULL) return NULL;
+  fill_zero(blank, sizeof *blank);
+  blank->kernel = blank_ring();
+  blank->memory = memory;
+  blank->cursor = (uint32_t *)cursor;
+  return blank;
+}
+
 int ring_setup(struct memory *memory, void *owner, const struct setup *setup) {
   bool fine = setup->cq_entries >= BATCH && setup->cq_entries <= 65536
     && is_place(memory, setup->rings_at, setup->rings_bytes, 4096)
@@ -260,22 +289,18 @@ int ring_setup(struct memory *memory, void *owner, const struct setup *setup) {
     && is_place(memory, setup->cursor_at, 4, 4) && is_place(memory, setup->leader_at, 4, 4)
     && is_place(memory, setup->out_at, OUT_WORDS * 4, 4);
   if (!fine) return -ERR_FAULT;
-  struct ring *ring = NULL;
   lock_tables();
-  for (int i = 0; i < RINGS && ring == NULL; i++) {
-    if (rings[i].used == 0) ring = &rings[i];
-  }
-  if (ring != NULL) {
-    fill_zero(ring, sizeof *ring);
-    ring->kernel = blank_ring();
-    ring->memory = memory;
+  struct ring *ring = take_ring(memory, (uint32_t *)(memory->base + setup->cursor_at));
+  bool made = ring != NULL && ring->used == 1;
+  bool busy = made && ring->owner != NULL && ring->owner != owner;
+  if (ring != NULL && !busy) {
     ring->owner = owner;
     ring->shared = setup->shared;
     STORE(&ring->used, 1);
   }
   unlock(&tables_lock);
-  if (ring == NULL) return -ERR_MFILE;
-  int rc = make(ring, setup);
+  if (ring == NULL || busy) return ring == NULL ? -ERR_MFILE : -ERR_BUSY;
+  int rc = made ? 0 : make(ring, setup);
   if (rc < 0) {
     release(ring);
     return rc;
@@ -283,6 +308,9 @@ int ring_setup(struct memory *memory, void *owner, const struct setup *setup) {
   tell(ring, setup);
   return (int)(ring - rings);
 }
+
+/* The thread that submitted to it does so no more; the next one of the slot will. */
+void ring_leave(struct ring *ring) { ring->owner = NULL; }
 
 struct ring *ring_at(int number) {
   if (number < 0 || number >= RINGS) return NULL;
@@ -410,7 +438,7 @@ static void answer(struct ring *ring, uint32_t at, uint64_t user_data, int32_t r
 
 /*
  * Moves completions to where the core reads them. While a thread waits in the kernel one that was
- * read stays visible there: had that thread looked before it was moved, it would sleep for one more.
+ * read stays visible there: had that thread looked before it was moved, it would sleep for another.
  */
 int ring_reap(struct ring *ring) {
   if (ring->shared) return 0;
@@ -424,7 +452,8 @@ int ring_reap(struct ring *ring) {
     answer(ring, tail++, from->user_data, from->result);
     STORE(&ring->refused_head, ring->refused_head + 1);
   }
-  if ((LOAD(kernel->sq_flags) & SQ_CQ_OVERFLOW) != 0) uring_enter(kernel->fd, 0, 0, ENTER_GETEVENTS);
+  bool overflown = (LOAD(kernel->sq_flags) & SQ_CQ_OVERFLOW) != 0;
+  if (overflown) uring_enter(kernel->fd, 0, 0, ENTER_GETEVENTS);
   uint32_t seen = ring->seen, end = LOAD(kernel->cq_tail);
   for (; room > 0 && seen != end; room--, seen++) {
     const struct uring_cqe *from = &kernel->cqes[seen & (entries - 1)];
@@ -451,9 +480,9 @@ int ring_wait(struct ring *ring, uint32_t seen, uint32_t milliseconds) {
   bool news = ring->shared ? LOAD(ring->cursor) != seen
     : LOAD(&ring->moved) != seen || ring->refused_head != LOAD(&ring->refused_tail);
   int rc = 0;
-  if (!news) {
-    rc = uring_wait(ring->kernel.fd, 1, milliseconds < WAIT_MOST_MS ? milliseconds : WAIT_MOST_MS);
-  }
+  uint32_t most = milliseconds < WAIT_MOST_MS ? milliseconds : WAIT_MOST_MS;
+  if (!news && ring->shared) rc = poll_ring(&ring->kernel, most);
+  else if (!news) rc = uring_wait(ring->kernel.fd, 1, most);
   STORE(ring->leader_word, 0);
   unlock(&ring->leader);
   if (rc == -ERR_TIME) return WAIT_TIME_UP;
@@ -466,15 +495,21 @@ static uint32_t in_flight(const struct ring *ring) {
   return ring->kernel_taken - LOAD(ring->kernel.cq_tail);
 }
 
-enum { DRAIN_STEP_MS = 50, DRAIN_SHARED_STEPS = 200 };
+enum { DRAIN_STEP_MS = 50, DRAIN_SHARED_STEPS = 10000, DRAIN_SPOILT_STEPS = 100 };
 
 /*
  * Waits for all that is in flight: the kernel may write into the linear memory until then. In a
- * ring that anybody can write to the counters may be anything, hence a limit there, of ten seconds.
+ * ring that anybody can write to the counters may be anything, hence a limit there: ten seconds, or
+ * a tenth of one for what cannot be.
  */
 static void drain(struct ring *ring) {
   for (int step = 0; in_flight(ring) != 0; step++) {
-    if (ring->shared && step == DRAIN_SHARED_STEPS) return;
+    if (ring->shared) {
+      bool possible = in_flight(ring) <= ring->kernel.cq_entries;
+      if (step >= (possible ? DRAIN_SHARED_STEPS : DRAIN_SPOILT_STEPS)) return;
+      poll_readable(-1, 1); /* sleeps; what is already there would keep the ring readable */
+      continue;
+    }
     uint32_t there = LOAD(ring->kernel.cq_tail) - LOAD(ring->kernel.cq_head);
     uring_wait(ring->kernel.fd, there + in_flight(ring), DRAIN_STEP_MS);
   }
@@ -492,7 +527,7 @@ int ring_close(struct ring *ring) {
   STORE(&ring->used, 2); /* nobody finds it any more; who has it in hand comes out soon */
   drain(ring);
   while (LOAD(&ring->leader) + LOAD(&ring->reaping) + LOAD(&ring->submitting) != 0) {
-    uring_wait(ring->kernel.fd, ring->kernel.cq_entries, 1); /* sleeps */
+    poll_readable(-1, 1); /* sleeps */
   }
   release(ring);
   return 0;
@@ -573,7 +608,8 @@ long transfer(struct memory *memory, bool write, int fd, uint32_t iovs, uint32_t
 
 /* What O_DIRECT asks of memory and of offset and length, 0 where the kernel does not say. */
 int direct_alignment(int fd, uint32_t *memory_align, uint32_t *offset_align) {
-  enum { AT_EMPTY_PATH = 0x1000, STATX_DIOALIGN = 0x2000, MASK = 0, MEM_ALIGN = 38, OFFSET_ALIGN = 39 };
+  enum { AT_EMPTY_PATH = 0x1000, STATX_DIOALIGN = 0x2000 };
+  enum { MASK = 0, MEM_ALIGN = 38, OFFSET_ALIGN = 39 }; /* words of struct statx */
   uint32_t statx[64];
   fill_zero(statx, sizeof statx);
   long rc = system_call(SYS_STATX, fd, (long)"", AT_EMPTY_PATH, STATX_DIOALIGN, (long)statx, 0);

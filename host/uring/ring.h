@@ -67,7 +67,7 @@ struct setup {
 
 struct memory *memory_attach(uint8_t *base, uint64_t bytes);
 void memory_detach(struct memory *memory);
-/* Number of the ring, or -errno. */
+/* Number of the ring, new or the one the slot has, or -errno. */
 int ring_setup(struct memory *memory, void *owner, const struct setup *setup);
 /* The ring, if it belongs to that memory. */
 struct ring *ring_find(struct memory *memory, int number);
@@ -75,6 +75,7 @@ int ring_enter(struct ring *ring, uint32_t first, uint32_t count);
 int ring_reap(struct ring *ring);
 enum { WAIT_WOKEN = 0, WAIT_TIME_UP = 1, WAIT_TAKEN = 2 };
 int ring_wait(struct ring *ring, uint32_t seen, uint32_t milliseconds);
+void ring_leave(struct ring *ring);
 int ring_close(struct ring *ring);
 /* What the thread of `owner` has under way ends before the thread does. */
 void rings_drain(void *owner);
@@ -91,7 +92,8 @@ enum { STAGE_READY, STAGE_SETUP, STAGE_OPERATIONS, STAGE_FEATURES, STAGE_MAP };
 void ring_probe(int32_t *out);
 
 bool in_memory(const struct memory *memory, uint64_t address, uint64_t bytes);
-long transfer(struct memory *memory, bool write, int fd, uint32_t iovs, uint32_t count, uint64_t at);
+long transfer(struct memory *memory, bool write, int fd, uint32_t iovs, uint32_t count,
+  uint64_t at);
 int direct_alignment(int fd, uint32_t *memory_align, uint32_t *offset_align);
 
 #endif

@@ -16,6 +16,7 @@ enum {
   SYS_MMAP = 9,
   SYS_MUNMAP = 11,
   SYS_FCNTL = 72,
+  SYS_PPOLL = 271,
   SYS_PREADV = 295,
   SYS_PWRITEV = 296,
   SYS_STATX = 332,
@@ -26,6 +27,7 @@ enum {
   SYS_MMAP = 222,
   SYS_MUNMAP = 215,
   SYS_FCNTL = 25,
+  SYS_PPOLL = 73,
   SYS_PREADV = 69,
   SYS_PWRITEV = 70,
   SYS_STATX = 291,
@@ -77,6 +79,18 @@ enum {
   ERR_TIME = 62,
   ERR_NOTSUP = 95,
 };
+
+/* Whether the descriptor can be read from, within so long. 1, 0 when the time was up, or -errno. */
+static inline int poll_readable(int fd, uint32_t milliseconds) {
+  struct {
+    int fd;
+    short events, revents;
+  } polled = { fd, 1, 0 };
+  struct {
+    int64_t seconds, nanoseconds;
+  } time = { milliseconds / 1000, (milliseconds % 1000) * 1000000L };
+  return (int)system_call(SYS_PPOLL, (long)&polled, fd < 0 ? 0 : 1, (long)&time, 0, 8, 0);
+}
 
 /* Zeroed memory of its own, or NULL. */
 static inline void *map_private(size_t bytes) {

@@ -124,7 +124,7 @@ const NO_RINGS = {
   uring_reap: refuse,
   uring_wait: refuse,
   uring_taken: refuse,
-  uring_close: refuse,
+  uring_leave: refuse,
 };
 
 export class World {

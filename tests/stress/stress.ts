@@ -5,7 +5,8 @@
  *   npm run stress -- kill --method sync --seconds 60         threads die, and nothing is lost
  *
  * Options: --method worker|sync|io_uring, --ring checked|shared (io_uring's), --seconds N, --seed S
- * (drawn and printed first if not given), --canary (a byte of a file is changed: the program must find it). Exits with 1 on a finding.
+ * (drawn and printed first if not given), --canary (a byte of a file is changed: the program must
+ * find it). Exits with 1 on a finding.
  * The seed repeats what each thread tries, not how the machine interleaves them.
  */
 import { mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
