@@ -3,7 +3,7 @@
  * spoilt memory nor a thread that ends in the middle does harm.
  */
 import { spawnSync } from 'node:child_process';
-import { constants, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, constants, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -24,6 +24,7 @@ import { blockFile, runChild, scratchDirectory } from './threads-fixture.ts';
 
 const folder = scratchDirectory('uring');
 const path = blockFile(`${folder}/blocks`, 64);
+chmodSync(folder, 0o755); // for a process without privileges
 const probe = probeUring();
 const RINGS = probe.sharedRings ? (['checked', 'shared'] as const) : (['checked'] as const);
 const small = { ioFrames: 64, sharedBuffers: 16, ioMaxConcurrency: 8, maxBackends: 2 } as const;

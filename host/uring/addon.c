@@ -28,8 +28,8 @@ enum { ENVIRONMENTS = 1024, ATTACHMENTS = 256, LISTENER_BYTES = 4096 };
 
 struct attachment {
   struct memory *memory; /* NULL: free */
-  napi_ref bound; /* to what `bind` gave; strong while there are rings, which need the memory */
-  uint32_t rings;
+  napi_ref bound; /* to what `bind` gave; strong once it made a ring, which needs the memory */
+  bool has_ring;
   uintptr_t serial; /* how often it was taken: a finalizer that comes late means another one */
   struct environment *environment;
 };
@@ -224,7 +224,11 @@ static napi_value setup_(napi_env env, napi_callback_info info) {
   };
   struct attachment *attachment = call.attachment;
   int rc = ring_setup(attachment->memory, attachment->environment, &setup);
-  if (rc >= 0 && attachment->rings++ == 0) napi_reference_ref(env, attachment->bound, NULL);
+  if (rc >= 0 && !attachment->has_ring) {
+    attachment->has_ring = true;
+    memory_use_rings(attachment->memory);
+    napi_reference_ref(env, attachment->bound, NULL);
+  }
   return integer(env, rc);
 }
 
@@ -272,9 +276,6 @@ static napi_value leave_(napi_env env, napi_callback_info info) {
   struct attachment *attachment = call.attachment;
   if (ring == NULL || ring->owner != attachment->environment) return integer(env, -ERR_INVAL);
   ring_leave(ring);
-  if (attachment->rings > 0 && --attachment->rings == 0) {
-    napi_reference_unref(env, attachment->bound, NULL);
-  }
   return integer(env, 0);
 }
 
@@ -299,7 +300,7 @@ static napi_value write_(napi_env env, napi_callback_info info) {
 
 static void detach(napi_env env, struct attachment *attachment) {
   if (attachment->memory == NULL) return;
-  memory_detach(attachment->memory);
+  memory_detach(attachment->memory, attachment->has_ring);
   attachment->memory = NULL;
   napi_delete_reference(env, attachment->bound);
 }
@@ -345,7 +346,7 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
   attachment->memory = memory_attach(at, length);
   if (attachment->memory == NULL) return integer(env, -ERR_MFILE);
   attachment->environment = environment;
-  attachment->rings = 0;
+  attachment->has_ring = false;
   napi_value bound;
   napi_create_object(env, &bound);
   napi_set_named_property(env, bound, "memory", call.values[0]);

@@ -40,11 +40,16 @@ struct memory *memory_attach(uint8_t *base, uint64_t bytes) {
   return found;
 }
 
-/* The last thread that has the memory lets go: nothing may be left that the kernel writes to it. */
-void memory_detach(struct memory *memory) {
-  lock_tables();
-  bool last = memory->users == 1;
-  unlock(&tables_lock);
+void memory_use_rings(struct memory *memory) {
+  __atomic_fetch_add(&memory->ring_users, 1, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * Lets go of a memory. The last who has made a ring takes all rings along, while he has the memory:
+ * of others nobody knows whether it is still there.
+ */
+void memory_detach(struct memory *memory, bool uses_rings) {
+  bool last = uses_rings && __atomic_fetch_sub(&memory->ring_users, 1, __ATOMIC_SEQ_CST) == 1;
   if (last) {
     for (int i = 0; i < RINGS; i++) {
       if (LOAD(&rings[i].used) == 1 && rings[i].memory == memory) ring_close(&rings[i]);

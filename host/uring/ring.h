@@ -19,7 +19,7 @@ enum {
 struct memory {
   uint8_t *base;
   uint64_t bytes;
-  uint32_t users;
+  uint32_t users, ring_users;
 };
 
 /* A kernel's ring as it was mapped, be it here or in the linear memory. */
@@ -66,7 +66,8 @@ struct setup {
 };
 
 struct memory *memory_attach(uint8_t *base, uint64_t bytes);
-void memory_detach(struct memory *memory);
+void memory_use_rings(struct memory *memory);
+void memory_detach(struct memory *memory, bool uses_rings);
 /* Number of the ring, new or the one the slot has, or -errno. */
 int ring_setup(struct memory *memory, void *owner, const struct setup *setup);
 /* The ring, if it belongs to that memory. */
