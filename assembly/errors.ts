@@ -68,6 +68,14 @@ export const E_FILES_FULL: i32 = -4182; // no room for another file, or for so l
 export const E_BAD_WORKER: i32 = -4183; // not the number of an I/O worker
 export const E_CALLBACK_MISSING: i32 = -4185; // callback is not loaded in this thread
 
+// Read streams.
+export const E_BAD_STREAM: i32 = -4320; // not a read stream of this backend
+export const E_STREAM_BUSY: i32 = -4321; // a read stream is used inside its own callback
+export const E_STREAM_MEMORY: i32 = -4322; // a read stream needs more memory than it was given
+export const E_STREAM_CALLBACK: i32 = -4323; // the callback of a read stream threw
+export const E_STREAM_FLAGS: i32 = -4324; // a read stream cannot be begun with such numbers
+export const E_STREAM_SOURCE: i32 = -4325; // a read stream is not one that is fed, or not any more
+
 // Setting up.
 export const E_BAD_SETTING: i32 = -4192; // setting outside its range
 export const E_SETTING_LATE: i32 = -4193; // setting cannot be changed after start

@@ -72,3 +72,11 @@ export { ResourceOwnerCreate, ResourceOwnerDelete, ResourceOwnerRelease } from "
 // Pages
 export { pgaio_frames_alloc, pgaio_frames_free } from "./storage/frames";
 export { pgaio_page_checksum, pgaio_page_verify } from "./storage/page_funcs";
+
+// Read streams
+export {
+  ReleaseBuffers, read_stream_begin_relation, read_stream_end, read_stream_feed,
+  read_stream_feed_end, read_stream_next_block, read_stream_next_buffer, read_stream_next_buffers,
+  read_stream_pause, read_stream_reset, read_stream_resume, read_stream_set_callback,
+  read_stream_set_range, read_stream_size,
+} from "./storage/read_stream_funcs";

@@ -103,4 +103,35 @@ export interface CoreExports {
   pgaio_frames_free(at: number, count: number): number;
   pgaio_page_checksum(at: number, block: number): number;
   pgaio_page_verify(at: number, block: number, count: number): number;
+  // Read streams
+  read_stream_size(
+    flags: number,
+    strategy: number,
+    temporary: number,
+    asked: number,
+    dataSize: number,
+    ringSize: number,
+  ): number;
+  read_stream_begin_relation(
+    at: number,
+    bytes: number,
+    flags: number,
+    strategy: number,
+    rel: number,
+    asked: number,
+    dataSize: number,
+    ringSize: number,
+  ): number;
+  read_stream_set_range(stream: number, from: number, to: number): number;
+  read_stream_set_callback(stream: number): number;
+  read_stream_feed(stream: number, blocks: number, count: number): number;
+  read_stream_feed_end(stream: number): number;
+  read_stream_next_buffer(stream: number, out: number, nowait: number): number;
+  read_stream_next_buffers(stream: number, out: number, count: number, nowait: number): number;
+  read_stream_next_block(stream: number): number;
+  read_stream_pause(stream: number): number;
+  read_stream_resume(stream: number): number;
+  read_stream_reset(stream: number, nowait: number): number;
+  read_stream_end(stream: number, nowait: number): number;
+  ReleaseBuffers(out: number, count: number): number;
 }

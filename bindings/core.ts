@@ -21,6 +21,7 @@ import { type AioReport, type CoreReport, reportWords } from './report.ts';
 import {
   gucOf,
   isLate,
+  isOwnOfBackend,
   isSettingName,
   lateSetting,
   parseSetting,
@@ -212,6 +213,10 @@ export class CoreInstance {
   get inFlight(): number {
     return this.#own('in_flight_count');
   }
+  /** How often a handle went back to idle; comes round. */
+  get reclaimed(): number {
+    return this.#own('reclaimed');
+  }
   /** Slots of dead threads that wait for an I/O to end before they are free again. */
   get estates(): number {
     return this.#own('estates');
@@ -266,6 +271,12 @@ export class CoreInstance {
       layout.PGAIO_CB_REPORT;
     this.check(this.exports.pgaio_register_host_callback(id, phases));
     this.#imports.callbacks.set(id, callbacks);
+  }
+
+  /** `next` is asked for each block of the read stream at `stream`; undefined removes it. */
+  setBlockSource(stream: number, next: ((data: number) => number | undefined) | undefined): void {
+    if (next === undefined) this.#imports.sources.delete(stream);
+    else this.#imports.sources.set(stream, next);
   }
 
   /** Method HOST: the device says how the I/O of handle `id` ended, bytes or -errno. */
@@ -401,7 +412,7 @@ function applyEarly(exports: CoreExports, numbers: SettingNumbers): void {
 /** Who joins a memory sets what each backend has for itself. */
 function applyLate(exports: CoreExports, numbers: SettingNumbers, joins: boolean): void {
   for (const [name, number] of numbers) {
-    if (joins ? name === 'io_combine_limit' : isLate(name))
+    if (joins ? isOwnOfBackend(name) : isLate(name))
       checked(exports, exports.pgaio_set_guc(gucOf(name), number));
   }
 }

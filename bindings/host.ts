@@ -81,6 +81,8 @@ export interface CoreHost {
   readonly descriptorsEndWithThread?: boolean | undefined;
   /** Keeps the process alive from `hold` to `release`: while I/O is in flight. */
   readonly keepAlive?: { hold(): void; release(): void } | undefined;
+  /** Resolves in a later turn of the event loop, when others have had theirs. */
+  readonly turn?: (() => Promise<void>) | undefined;
   /** Something happened that a monitor may want to know of. Must not throw. */
   readonly onEvent?: ((event: AioEvent) => void) | undefined;
 }

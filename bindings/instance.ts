@@ -50,7 +50,9 @@ export interface ImportState {
   /** Takes a report while the core runs. */
   onReport: (report: CoreReport) => void;
   readonly callbacks: Map<number, CoreCallbacks>;
-  /** What each callback threw last. */
+  /** Asked for the next block, by address of a read stream; the address of room for its data. */
+  readonly sources: Map<number, (data: number) => number | undefined>;
+  /** What each callback threw last; 0 stands for those of read streams. */
   readonly thrown: Map<number, unknown>;
   /** What a device or provider threw last. */
   deviceError: unknown;
@@ -76,6 +78,7 @@ export async function instantiate(
     reports,
     onReport: (report) => void reports.push(report),
     callbacks: new Map(),
+    sources: new Map(),
     thrown: new Map(),
     deviceError: undefined,
     depth: 0,
@@ -87,7 +90,7 @@ export async function instantiate(
     wasi_snapshot_preview1: guarded(state, host.provider.bind(memory)),
     pgaio: {
       report: reporter(state, u32),
-      callback: callbackRunner(state),
+      callback: callbackRunner(state, u32),
       submit: submitter(state, host.device, u32),
       wait_one: waiter(state, host.device),
       reopen: (io: number): number => state.reopen(io),
@@ -154,8 +157,11 @@ function reporter(state: ImportState, u32: Uint32Array) {
   };
 }
 
+/** InvalidBlockNumber: the end of a stream. */
+const NO_BLOCK = 0xffffffff;
+
 /** Runs one phase. What a callback throws never reaches the core: it would unwind its frames. */
-function callbackRunner(state: ImportState) {
+function callbackRunner(state: ImportState, u32: Uint32Array) {
   return (phase: number, id: number, ioh: number, cbData: number, result: number): number => {
     const callbacks = state.callbacks.get(id);
     state.depth++;
@@ -163,6 +169,9 @@ function callbackRunner(state: ImportState) {
       switch (phase) {
         case layout.PGAIO_CB_STAGE:
           callbacks?.stage?.(ioh, cbData);
+          return 0;
+        case layout.PGAIO_CB_NEXT_BLOCK:
+          u32[result >>> 2] = state.sources.get(ioh)?.(cbData) ?? NO_BLOCK;
           return 0;
         case layout.PGAIO_CB_COMPLETE_SHARED:
           callbacks?.complete_shared?.(ioh, result, cbData);

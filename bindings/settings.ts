@@ -14,6 +14,8 @@ interface IntegerSetting {
   /** What one is worth in bytes: 'block' stands for block_size. */
   readonly unit?: 'block' | 'kB' | 'ms';
   readonly late?: boolean;
+  /** Each backend has its own. */
+  readonly own?: boolean;
 }
 interface BooleanSetting {
   readonly guc: number;
@@ -65,6 +67,25 @@ const TABLE = {
     max: 128,
     unit: 'block',
     late: true,
+    own: true,
+  },
+  effective_io_concurrency: {
+    guc: layout.GUC_EFFECTIVE_IO_CONCURRENCY,
+    kind: 'integer',
+    fallback: 16,
+    min: 0,
+    max: 1000,
+    late: true,
+    own: true,
+  },
+  maintenance_io_concurrency: {
+    guc: layout.GUC_MAINTENANCE_IO_CONCURRENCY,
+    kind: 'integer',
+    fallback: 16,
+    min: 0,
+    max: 1000,
+    late: true,
+    own: true,
   },
   max_backends: {
     guc: layout.GUC_MAX_BACKENDS,
@@ -174,6 +195,10 @@ export interface Settings {
   readonly io_max_combine_limit?: number | string;
   /** Blocks per I/O wanted, 1 .. 128; the one above caps it silently. @default 16 */
   readonly io_combine_limit?: number | string;
+  /** I/Os at once of a read stream, 0 .. 1000; 0 reads synchronously. @default 16 */
+  readonly effective_io_concurrency?: number | string;
+  /** The same for streams with READ_STREAM_MAINTENANCE. @default 16 */
+  readonly maintenance_io_concurrency?: number | string;
   /** Instances that may issue I/O over one memory, 1 .. 1024. @default 16 */
   readonly max_backends?: number | string;
   /** Pages of the buffer pool, 16 .. 1073741823, within 4 GiB in all. @default 16384 */
@@ -250,6 +275,12 @@ export function gucOf(name: SettingName): number {
 export function isLate(name: SettingName): boolean {
   const setting: Setting = TABLE[name];
   return setting.late === true;
+}
+
+/** Whether each backend has its own, and whoever joins a memory may say what it is to be. */
+export function isOwnOfBackend(name: SettingName): boolean {
+  const setting: Setting = TABLE[name];
+  return setting.kind === 'integer' && setting.own === true;
 }
 
 /** PostgreSQL's answer to a name it does not know; `known` are those of the interface called. */

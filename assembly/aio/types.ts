@@ -57,6 +57,7 @@ export const PGAIO_CB_STAGE: u32 = 1;
 export const PGAIO_CB_COMPLETE_SHARED: u32 = 2;
 export const PGAIO_CB_COMPLETE_LOCAL: u32 = 4;
 export const PGAIO_CB_REPORT: u32 = 8;
+export const PGAIO_CB_NEXT_BLOCK: u32 = 16; // no callback of a handle: of a read stream
 
 // I/O methods. HOST is ours: the embedder's own device, see method/host.ts.
 export const IOMETHOD_SYNC: u32 = 0;

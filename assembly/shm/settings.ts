@@ -30,7 +30,9 @@ export const GUC_SEGMENT_SIZE: u32 = 15; // blocks of a relation's file
 export const GUC_MAX_FILES: u32 = 16; // files that other threads can open again
 export const GUC_CALLBACKS_EVERYWHERE: u32 = 17; // bit n: every thread loads host callback 32 + n
 export const GUC_IO_FRAMES: u32 = 18; // page frames for I/O without the buffer pool
-export const GUC_COUNT: u32 = 19;
+export const GUC_EFFECTIVE_IO_CONCURRENCY: u32 = 40; // I/Os at once of a read stream
+export const GUC_MAINTENANCE_IO_CONCURRENCY: u32 = 41; // the same for READ_STREAM_MAINTENANCE
+export const GUC_COUNT: u32 = 42;
 
 /** PostgreSQL's processes that are not backends: 6 and MAX_IO_WORKERS (proc.h). */
 export const NUM_AUXILIARY_PROCS: u32 = 38;
@@ -51,6 +53,12 @@ export let data_checksums: bool = true;
 export let segment_size: u32 = 131072;
 export let max_files: u32 = 256;
 export let callbacks_everywhere: u32 = 0;
+
+/** Each instance's own: I/Os at once of its read streams, 0 reads synchronously. */
+export let effective_io_concurrency: u32 = 16;
+export let maintenance_io_concurrency: u32 = 16;
+/** Most that either can be (bufmgr.h). */
+export const MAX_IO_CONCURRENCY: i32 = 1000;
 
 /** True once the memory is laid out: from then on what shaped it stays. */
 let fixed: bool = false;
@@ -125,17 +133,25 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_SEGMENT_SIZE: return value >= 1;
     case GUC_MAX_FILES: return value >= 1 && value <= 65536;
     case GUC_CALLBACKS_EVERYWHERE: return true;
+    case GUC_EFFECTIVE_IO_CONCURRENCY:
+    case GUC_MAINTENANCE_IO_CONCURRENCY: return value >= 0 && value <= MAX_IO_CONCURRENCY;
     case GUC_TRACE:
     case GUC_DATA_CHECKSUMS: return value == 0 || value == 1;
     default: return false;
   }
 }
 
+/** Whether each instance has its own, which it may set at any time. */
+@inline function isOwn(guc: u32): bool {
+  return guc == GUC_IO_COMBINE_LIMIT || guc == GUC_EFFECTIVE_IO_CONCURRENCY
+    || guc == GUC_MAINTENANCE_IO_CONCURRENCY;
+}
+
 /** Sets GUC_* `guc`. What shapes the memory can be set only before AioShmemInit. */
 export function pgaio_set_guc(guc: u32, value: i32): i32 {
   if (!inRange(guc, value)) return fail(E_BAD_SETTING, -1, 0, guc, value);
   const word = wordOf(guc);
-  if (guc != GUC_IO_COMBINE_LIMIT && (word == 0) == fixed) {
+  if (!isOwn(guc) && (word == 0) == fixed) {
     return fail(E_SETTING_LATE, -1, 0, guc, value);
   }
   if (word != 0) {
@@ -147,6 +163,8 @@ export function pgaio_set_guc(guc: u32, value: i32): i32 {
     case GUC_IO_MAX_CONCURRENCY: { io_max_concurrency = value; break; }
     case GUC_IO_MAX_COMBINE_LIMIT: { io_max_combine_limit = value; break; }
     case GUC_IO_COMBINE_LIMIT: { io_combine_limit = value; break; }
+    case GUC_EFFECTIVE_IO_CONCURRENCY: { effective_io_concurrency = value; break; }
+    case GUC_MAINTENANCE_IO_CONCURRENCY: { maintenance_io_concurrency = value; break; }
     case GUC_MAX_BACKENDS: { max_backends = value; break; }
     case GUC_SHARED_BUFFERS: { shared_buffers = value; break; }
     case GUC_IO_FRAMES: { io_frames = value; break; }
@@ -172,6 +190,8 @@ export function pgaio_get_guc(guc: u32): i32 {
     case GUC_IO_MAX_CONCURRENCY: return io_max_concurrency;
     case GUC_IO_MAX_COMBINE_LIMIT: return io_max_combine_limit;
     case GUC_IO_COMBINE_LIMIT: return io_combine_limit;
+    case GUC_EFFECTIVE_IO_CONCURRENCY: return effective_io_concurrency;
+    case GUC_MAINTENANCE_IO_CONCURRENCY: return maintenance_io_concurrency;
     case GUC_MAX_BACKENDS: return max_backends;
     case GUC_SHARED_BUFFERS: return shared_buffers;
     case GUC_IO_FRAMES: return io_frames;

@@ -47,6 +47,7 @@ export async function nodeHost(options: NodeHostOptions): Promise<CoreHost> {
     thread: threadId,
     descriptorsEndWithThread: !isMainThread, // Node closes them, see trackUnmanagedFds
     keepAlive: keepAlive(),
+    turn: () => new Promise((resolve) => void setImmediate(resolve)),
     onEvent: publishEvent,
   };
 }
