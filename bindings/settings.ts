@@ -89,6 +89,27 @@ const TABLE = {
     max: 1073741823,
     unit: 'block',
   },
+  temp_buffers: {
+    guc: layout.GUC_TEMP_BUFFERS,
+    kind: 'integer',
+    fallback: 1024,
+    min: 100,
+    max: 1073741823,
+    unit: 'block',
+    late: true,
+  },
+  zero_damaged_pages: {
+    guc: layout.GUC_ZERO_DAMAGED_PAGES,
+    kind: 'boolean',
+    fallback: false,
+    late: true,
+  },
+  ignore_checksum_failure: {
+    guc: layout.GUC_IGNORE_CHECKSUM_FAILURE,
+    kind: 'boolean',
+    fallback: false,
+    late: true,
+  },
   block_size: {
     guc: layout.GUC_BLOCK_SIZE,
     kind: 'integer',
@@ -180,6 +201,12 @@ export interface Settings {
   readonly shared_buffers?: number | string;
   /** Page frames for I/O beside the pool, and for temporary relations. @default 1024 */
   readonly io_frames?: number | string;
+  /** Local buffers, taken from the page frames on first use, 100 .. 1073741823. @default 1024 */
+  readonly temp_buffers?: number | string;
+  /** Whether invalid pages become zeros as buffers are read, with a warning. @default false */
+  readonly zero_damaged_pages?: boolean | string;
+  /** Whether a failed checksum is only warned of as buffers are read. @default false */
+  readonly ignore_checksum_failure?: boolean | string;
   /** Bytes of a page: a power of two from 1024 to 32768. @default 8192 */
   readonly block_size?: number | string;
   /** kB of each backend's own area, 4 .. 65536, a multiple of 4. @default 64 */
