@@ -57,6 +57,12 @@ export interface AioSettings {
   readonly sharedBuffers?: number | string;
   /** Page frames for `frames()`, and for temporary relations. @default 1024 */
   readonly ioFrames?: number | string;
+  /** Local buffers, for temporary relations; taken from `ioFrames` on first use. @default 1024 */
+  readonly tempBuffers?: number | string;
+  /** Whether invalid pages become zeros as buffers are read, with a warning. @default false */
+  readonly zeroDamagedPages?: boolean;
+  /** Whether a failed checksum is only warned of as buffers are read. @default false */
+  readonly ignoreChecksumFailure?: boolean;
   /** Bytes of a page. @default 8192 */
   readonly blockSize?: number | string;
   /** Entries of the trace ring. @default 4096 */
@@ -92,6 +98,9 @@ const SPELLINGS = {
   maxBackends: 'max_backends',
   sharedBuffers: 'shared_buffers',
   ioFrames: 'io_frames',
+  tempBuffers: 'temp_buffers',
+  zeroDamagedPages: 'zero_damaged_pages',
+  ignoreChecksumFailure: 'ignore_checksum_failure',
   blockSize: 'block_size',
   traceSize: 'trace_size',
   trace: 'trace',

@@ -98,6 +98,53 @@ export interface CoreExports {
   ResourceOwnerCreate(parent: number): number;
   ResourceOwnerRelease(owner: number, isCommit: number): number;
   ResourceOwnerDelete(owner: number): number;
+  // Relations
+  smgrexists(rel: number): number;
+  smgrcreate(rel: number, redo: number): number;
+  smgrnblocks(rel: number): number;
+  smgrzeroextend(rel: number, blocks: number): number;
+  smgrtruncate(rel: number, blocks: number): number;
+  smgrunlink(rel: number): number;
+  smgrclose(rel: number): number;
+  smgrmaxcombine(rel: number, block: number): number;
+  smgrstartreadv(ioh: number, rel: number, block: number, pages: number, nblocks: number): number;
+  smgrstartwritev(ioh: number, rel: number, block: number, pages: number, nblocks: number): number;
+  smgropenfiles(): number;
+  smgrreleaseall(): number;
+  // Buffers
+  StartReadBuffers(
+    op: number,
+    buffers: number,
+    blockNum: number,
+    nblocks: number,
+    flags: number,
+  ): number;
+  WaitReadBuffers(op: number, nowait: number): number;
+  ReadBuffer(rel: number, blockNum: number, flags: number, strategy: number): number;
+  PinBufferForBlock(op: number, blockNum: number, buffer: number, nowait: number): number;
+  ReleaseBuffer(buffer: number): number;
+  IncrBufferRefCount(buffer: number): number;
+  BufferGetPage(buffer: number): number;
+  BufferIsValid(buffer: number): number;
+  GetBufferDescriptor(buffer: number): number;
+  LockBuffer(buffer: number, mode: number, nowait: number): number;
+  MarkBufferDirty(buffer: number): number;
+  GetPinLimit(): number;
+  GetAdditionalPinLimit(): number;
+  GetLocalPinLimit(): number;
+  GetAdditionalLocalPinLimit(): number;
+  GetAccessStrategy(at: number, bytes: number, kind: number, concurrency: number): number;
+  GetAccessStrategyPinLimit(strategy: number): number;
+  StartBufferIO(buffer: number, forInput: number, nowait: number): number;
+  TerminateBufferIO(buffer: number, forInput: number, succeeded: number): number;
+  pgaio_buffer_arm(buffer: number): number;
+  pgaio_buffer_wref(buffer: number, wref: number): number;
+  EvictUnpinnedBuffer(buffer: number): number;
+  DropRelationBuffers(rel: number, firstBlock: number, nowait: number): number;
+  FlushBuffers(op: number, nowait: number): number;
+  pgaio_sync_requests(): number;
+  ExtendBufferedRelBy(rel: number, count: number, buffers: number): number;
+  pgaio_drop_relation(rel: number, nowait: number): number;
   // Pages
   pgaio_frames_alloc(count: number): number;
   pgaio_frames_free(at: number, count: number): number;

@@ -17,6 +17,8 @@ export interface OpenFlags {
   readonly write?: boolean;
   /** Made if it is not there; implies `write`. @default false */
   readonly create?: boolean;
+  /** With `create`: it must not be there yet. @default false */
+  readonly exclusive?: boolean;
   /** Past the page cache (O_DIRECT); addresses, lengths, offsets aligned. @default false */
   readonly direct?: boolean;
 }
@@ -43,6 +45,10 @@ export interface IoProvider {
   /** Bytes of an open file. */
   size(fd: number, scratch: Scratch): number;
   close(fd: number): void;
+  /** Cuts an open file, or lengthens it with zeros: relations need it. */
+  truncate?(fd: number, bytes: number, scratch: Scratch): void;
+  /** Removes a file: relations need it. */
+  unlink?(path: string, scratch: Scratch): void;
   /** The instance it was bound for has left. */
   end?(): void;
 }
@@ -75,6 +81,8 @@ export interface CoreHost {
   /** Receives each report, after the call that caused it. Must not throw. */
   readonly onReport?: ((report: AioReport) => void) | undefined;
   readonly tablespaceVersionDirectory?: string | undefined;
+  /** Where relations lie: precedes their paths. */
+  readonly dataDirectory?: string | undefined;
   /** Number of this thread among those that may join the memory. */
   readonly thread: number;
   /** Whether descriptors opened here are closed when this thread ends. */

@@ -7,6 +7,7 @@ import { AioUnavailableError } from './errors.ts';
 import type { CoreHost, IoDevice, WasiIo } from './host.ts';
 import * as layout from './layout.ts';
 import type { CoreReport } from './report.ts';
+import type { SegmentImports } from './segments.ts';
 import { readTargetData } from './target.ts';
 
 /**
@@ -60,6 +61,8 @@ export interface ImportState {
   depth: number;
   /** Opens the target of a handle for this thread: descriptor, or -errno. */
   reopen: (io: number) => number;
+  /** Files of relations; until they are known there are none. */
+  segments: SegmentImports;
 }
 export interface MadeInstance {
   readonly memory: WebAssembly.Memory;
@@ -83,6 +86,7 @@ export async function instantiate(
     deviceError: undefined,
     depth: 0,
     reopen: () => -EIO,
+    segments: NO_SEGMENTS,
   };
   const u32 = new Uint32Array(memory.buffer);
   const instance = await WebAssembly.instantiate(host.module, {
@@ -94,10 +98,27 @@ export async function instantiate(
       submit: submitter(state, host.device, u32),
       wait_one: waiter(state, host.device),
       reopen: (io: number): number => state.reopen(io),
+      segment_open: (rel: number, procno: number, segment: number, create: number): number =>
+        state.segments.segment_open(rel, procno, segment, create),
+      segment_close: (fd: number): number => state.segments.segment_close(fd),
+      segment_size: (fd: number): number => state.segments.segment_size(fd),
+      segment_truncate: (fd: number, bytes: number): number =>
+        state.segments.segment_truncate(fd, bytes),
+      segment_unlink: (rel: number, procno: number, segment: number): number =>
+        state.segments.segment_unlink(rel, procno, segment),
     },
   });
   return { memory, exports: instance.exports as unknown as CoreExports, state };
 }
+
+const NO_FILE = (): number => -EIO;
+const NO_SEGMENTS: SegmentImports = {
+  segment_open: NO_FILE,
+  segment_close: NO_FILE,
+  segment_size: NO_FILE,
+  segment_truncate: NO_FILE,
+  segment_unlink: NO_FILE,
+};
 
 /** A provider that throws has failed with EIO: an error must not unwind the core's frames. */
 function guarded(state: ImportState, io: WasiIo) {

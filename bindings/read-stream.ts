@@ -210,7 +210,7 @@ export class ReadStream<Data = undefined>
     const { exports } = this.#core;
     try {
       this.#feedCore();
-      const rc = exports.read_stream_next_buffers(this.#stream, this.#memory, this.#batch, nowait);
+      const rc = exports.read_stream_next_buffers(this.#stream, this.#memory.out, this.#batch, nowait);
       return rc > 0 ? rc : this.#core.check(rc);
     } catch (error) {
       this.#end();

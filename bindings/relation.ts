@@ -166,7 +166,7 @@ export class Relation implements Disposable {
     return this.#readOne(block, options);
   }
   async #readOne(block: number, options: ReadStreamOptions): Promise<PinnedBuffer> {
-    const stream = this.#stream({ range: { from: block, to: block + 1 } }, options);
+    const stream = this.#stream<undefined>({ range: { from: block, to: block + 1 } }, options);
     try {
       const buffer = await stream.next();
       if (buffer === undefined) throw new RangeError('a stream of one block had none');

@@ -14,8 +14,6 @@ interface IntegerSetting {
   /** What one is worth in bytes: 'block' stands for block_size. */
   readonly unit?: 'block' | 'kB' | 'ms';
   readonly late?: boolean;
-  /** Each backend has its own. */
-  readonly own?: boolean;
 }
 interface BooleanSetting {
   readonly guc: number;
@@ -67,7 +65,6 @@ const TABLE = {
     max: 128,
     unit: 'block',
     late: true,
-    own: true,
   },
   effective_io_concurrency: {
     guc: layout.GUC_EFFECTIVE_IO_CONCURRENCY,
@@ -76,7 +73,6 @@ const TABLE = {
     min: 0,
     max: 1000,
     late: true,
-    own: true,
   },
   maintenance_io_concurrency: {
     guc: layout.GUC_MAINTENANCE_IO_CONCURRENCY,
@@ -85,7 +81,6 @@ const TABLE = {
     min: 0,
     max: 1000,
     late: true,
-    own: true,
   },
   max_backends: {
     guc: layout.GUC_MAX_BACKENDS,
@@ -109,6 +104,27 @@ const TABLE = {
     min: 0,
     max: 1073741823,
     unit: 'block',
+  },
+  temp_buffers: {
+    guc: layout.GUC_TEMP_BUFFERS,
+    kind: 'integer',
+    fallback: 1024,
+    min: 100,
+    max: 1073741823,
+    unit: 'block',
+    late: true,
+  },
+  zero_damaged_pages: {
+    guc: layout.GUC_ZERO_DAMAGED_PAGES,
+    kind: 'boolean',
+    fallback: false,
+    late: true,
+  },
+  ignore_checksum_failure: {
+    guc: layout.GUC_IGNORE_CHECKSUM_FAILURE,
+    kind: 'boolean',
+    fallback: false,
+    late: true,
   },
   block_size: {
     guc: layout.GUC_BLOCK_SIZE,
@@ -205,6 +221,12 @@ export interface Settings {
   readonly shared_buffers?: number | string;
   /** Page frames for I/O beside the pool, and for temporary relations. @default 1024 */
   readonly io_frames?: number | string;
+  /** Local buffers, taken from the page frames on first use, 100 .. 1073741823. @default 1024 */
+  readonly temp_buffers?: number | string;
+  /** Whether invalid pages become zeros as buffers are read, with a warning. @default false */
+  readonly zero_damaged_pages?: boolean | string;
+  /** Whether a failed checksum is only warned of as buffers are read. @default false */
+  readonly ignore_checksum_failure?: boolean | string;
   /** Bytes of a page: a power of two from 1024 to 32768. @default 8192 */
   readonly block_size?: number | string;
   /** kB of each backend's own area, 4 .. 65536, a multiple of 4. @default 64 */
@@ -275,12 +297,6 @@ export function gucOf(name: SettingName): number {
 export function isLate(name: SettingName): boolean {
   const setting: Setting = TABLE[name];
   return setting.late === true;
-}
-
-/** Whether each backend has its own, and whoever joins a memory may say what it is to be. */
-export function isOwnOfBackend(name: SettingName): boolean {
-  const setting: Setting = TABLE[name];
-  return setting.kind === 'integer' && setting.own === true;
 }
 
 /** PostgreSQL's answer to a name it does not know; `known` are those of the interface called. */

@@ -739,6 +739,11 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       submit: nothing,
       wait_one: nothing,
       reopen: nothing,
+      segment_open: nothing,
+      segment_close: nothing,
+      segment_size: nothing,
+      segment_truncate: nothing,
+      segment_unlink: nothing,
     },
   });
   return instance.exports as unknown as CoreExports;

@@ -668,7 +668,7 @@ const SETTING_UP: readonly Row[] = [
   {
     sentence: 'takes no memory that is too small',
     code: 'PGAIO_MEMORY_SIZE',
-    message: 'shared memory has 65536 bytes and needs 1318912',
+    message: 'shared memory has 65536 bytes and needs 1732608',
     only: ONE_VARIANT,
     arrange: () => rejected(attach({ ...SMALL, memory: newMemory(1) })),
   },

@@ -164,6 +164,8 @@ export function faulty(inner: IoProvider, faults: Faults, counts = newCounts()):
     open: (path, flags, scratch) => inner.open(path, flags, scratch),
     size: (fd, scratch) => inner.size(fd, scratch),
     close: (fd) => inner.close(fd),
+    truncate: (fd, bytes, scratch) => inner.truncate?.(fd, bytes, scratch),
+    unlink: (path, scratch) => inner.unlink?.(path, scratch),
     bind(memory) {
       const io = inner.bind(memory);
       const counter = new FaultCounter(faults, counts);

@@ -30,6 +30,9 @@ export const GUC_SEGMENT_SIZE: u32 = 15; // blocks of a relation's file
 export const GUC_MAX_FILES: u32 = 16; // files that other threads can open again
 export const GUC_CALLBACKS_EVERYWHERE: u32 = 17; // bit n: every thread loads host callback 32 + n
 export const GUC_IO_FRAMES: u32 = 18; // page frames for I/O without the buffer pool
+export const GUC_TEMP_BUFFERS: u32 = 19; // local buffers, taken from the page frames on first use
+export const GUC_ZERO_DAMAGED_PAGES: u32 = 20; // 1: invalid pages are zeroed as they are read
+export const GUC_IGNORE_CHECKSUM_FAILURE: u32 = 21; // 1: failures are warned of only
 export const GUC_EFFECTIVE_IO_CONCURRENCY: u32 = 40; // I/Os at once of a read stream
 export const GUC_MAINTENANCE_IO_CONCURRENCY: u32 = 41; // the same for READ_STREAM_MAINTENANCE
 export const GUC_COUNT: u32 = 42;
@@ -46,6 +49,9 @@ export let io_combine_limit: u32 = 16;
 export let max_backends: u32 = 16;
 export let shared_buffers: u32 = 16384;
 export let io_frames: u32 = 1024;
+export let temp_buffers: u32 = 1024;
+export let zero_damaged_pages: bool = false;
+export let ignore_checksum_failure: bool = false;
 export let block_size: u32 = 8192;
 export let local_memory: u32 = 65536;
 export let trace_size: u32 = 4096;
@@ -123,6 +129,7 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_MAX_BACKENDS: return value >= 1 && value <= 1024;
     case GUC_SHARED_BUFFERS: return value >= 16 && value <= 1073741823;
     case GUC_IO_FRAMES: return value >= 0 && value <= 1073741823;
+    case GUC_TEMP_BUFFERS: return value >= 100 && value <= 1073741823;
     case GUC_BLOCK_SIZE: return value >= 1024 && value <= 32768 && isPowerOfTwo(value);
     case GUC_LOCAL_MEMORY: return value >= 4096 && value <= 67108864 && (value & 4095) == 0;
     case GUC_TRACE_SIZE: return value >= 16 && value <= 1048576 && isPowerOfTwo(value);
@@ -136,14 +143,18 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_EFFECTIVE_IO_CONCURRENCY:
     case GUC_MAINTENANCE_IO_CONCURRENCY: return value >= 0 && value <= MAX_IO_CONCURRENCY;
     case GUC_TRACE:
+    case GUC_ZERO_DAMAGED_PAGES:
+    case GUC_IGNORE_CHECKSUM_FAILURE:
     case GUC_DATA_CHECKSUMS: return value == 0 || value == 1;
     default: return false;
   }
 }
 
-/** Whether each instance has its own, which it may set at any time. */
-@inline function isOwn(guc: u32): bool {
-  return guc == GUC_IO_COMBINE_LIMIT || guc == GUC_EFFECTIVE_IO_CONCURRENCY
+/** Whether each backend has its own, to be changed at any time. */
+function isOwn(guc: u32): bool {
+  assert(guc < GUC_COUNT);
+  return guc == GUC_IO_COMBINE_LIMIT || guc == GUC_TEMP_BUFFERS || guc == GUC_ZERO_DAMAGED_PAGES
+    || guc == GUC_IGNORE_CHECKSUM_FAILURE || guc == GUC_EFFECTIVE_IO_CONCURRENCY
     || guc == GUC_MAINTENANCE_IO_CONCURRENCY;
 }
 
@@ -168,6 +179,9 @@ export function pgaio_set_guc(guc: u32, value: i32): i32 {
     case GUC_MAX_BACKENDS: { max_backends = value; break; }
     case GUC_SHARED_BUFFERS: { shared_buffers = value; break; }
     case GUC_IO_FRAMES: { io_frames = value; break; }
+    case GUC_TEMP_BUFFERS: { temp_buffers = value; break; }
+    case GUC_ZERO_DAMAGED_PAGES: { zero_damaged_pages = value == 1; break; }
+    case GUC_IGNORE_CHECKSUM_FAILURE: { ignore_checksum_failure = value == 1; break; }
     case GUC_BLOCK_SIZE: { block_size = value; break; }
     case GUC_LOCAL_MEMORY: { local_memory = value; break; }
     case GUC_TRACE_SIZE: { trace_size = value; break; }
@@ -195,6 +209,9 @@ export function pgaio_get_guc(guc: u32): i32 {
     case GUC_MAX_BACKENDS: return max_backends;
     case GUC_SHARED_BUFFERS: return shared_buffers;
     case GUC_IO_FRAMES: return io_frames;
+    case GUC_TEMP_BUFFERS: return temp_buffers;
+    case GUC_ZERO_DAMAGED_PAGES: return <i32>zero_damaged_pages;
+    case GUC_IGNORE_CHECKSUM_FAILURE: return <i32>ignore_checksum_failure;
     case GUC_BLOCK_SIZE: return block_size;
     case GUC_LOCAL_MEMORY: return local_memory;
     case GUC_TRACE_SIZE: return trace_size;
