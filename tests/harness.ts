@@ -261,6 +261,7 @@ export class Bench {
       ...(host === undefined ? {} : { memory: host.pg.memory }),
       shared: variant.shared,
       provider,
+      dataDirectory: variant.provider === 'wasi' ? '' : directory,
       device,
       onReport: (report) => reports.push(report),
     });

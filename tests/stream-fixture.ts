@@ -2,9 +2,12 @@
  * Read streams under PostgreSQL's names, one call at a time: what each call handed out, which reads
  * it started, and how the stream stood after it.
  */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import * as assert from 'uvu/assert';
 import * as layout from '../bindings/layout.ts';
-import type { Bench } from './harness.ts';
+import { type Bench, BLOCK } from './harness.ts';
+import { putHeader } from './page-vectors.ts';
 
 /** A relation of the tests: base/5/16384. */
 export const REL = { spcOid: 1663, dbOid: 5, relNumber: 16384 } as const;
@@ -101,22 +104,27 @@ export class RawStream {
   /** One call; the buffer handed out is still pinned. */
   step(): Step {
     const reads = this.field('reads');
-    let index = this.field('next_io_index');
-    const fast = this.field('fast_path') === 1;
+    const blocks = this.field('read_blocks');
+    // A miss on the fast path takes the first place.
+    const from = this.field('fast_path') === 1 ? 0 : this.field('next_io_index');
     const rc = this.ask();
     assert.ok(rc === 0 || rc === 1, `next_buffer answered ${rc}`);
-    const sizes: number[] = [];
-    const firsts: number[] = [];
-    if (fast) index = 0; // a miss on the fast path takes the first place
-    for (let left = this.field('reads') - reads; left > 0; left--) {
-      sizes.push(this.#op(index, 'nblocks'));
-      firsts.push(this.#op(index, 'blocknum'));
-      index = (index + 1) % this.field('max_ios');
+    const buffer = rc === 0 ? 0 : this.buffer;
+    const started = this.field('reads') - reads;
+    const max = this.field('max_ios');
+    const seen = Math.min(started, max);
+    const places = Array.from({ length: seen }, (_, i) => (from + started - seen + i) % max);
+    const sizes = places.map((place) => this.#op(place, 'nblocks'));
+    const firsts = places.map((place) => this.#op(place, 'blocknum'));
+    if (started > seen) {
+      // One more than there are places: it was waited for in this call, and its place used again.
+      const others = sizes.reduce((sum, size) => sum + size, 0);
+      sizes.unshift(this.field('read_blocks') - blocks - others);
+      firsts.unshift(blockIn(this.bench, buffer));
     }
     const data = this.bench.view.getUint32(this.#out + 4, true);
-    const buffer = rc === 0 ? 0 : this.buffer;
-    return { buffer, data, sizes, firsts, ios: this.field('ios_in_progress'),
-      distance: this.field('distance') };
+    const ios = this.field('ios_in_progress');
+    return { buffer, data, sizes, firsts, ios, distance: this.field('distance') };
   }
 
   #op(index: number, name: 'nblocks' | 'blocknum'): number {
@@ -153,4 +161,45 @@ export function relationRef(bench: Bench, relNumber: number, temporary = false, 
   const bits = fork | (temporary ? layout.REL_TEMP : 0);
   bench.u32.set([REL.spcOid, REL.dbOid, relNumber, bits], at / 4);
   return at;
+}
+
+/** Where `relationFile` leaves a block's number in its page. */
+const NUMBER_AT = 4096;
+
+/** Blocks that verify where there are no checksums, each with its number in it. */
+export function relationFile(bench: Bench, blocks: number, options: FileOptions = {}): string {
+  const { relNumber = REL.relNumber, temporary = false } = options;
+  const name = `${temporary ? `t${bench.pg.procno}_` : ''}${relNumber}`;
+  const path = bench.path(`base/${REL.dbOid}/${name}`);
+  const bytes = Buffer.alloc(blocks * BLOCK);
+  const page = putHeader(new Uint8Array(BLOCK));
+  for (let block = 0; block < blocks; block++) {
+    bytes.set(page, block * BLOCK);
+    bytes.writeUInt32LE(block, block * BLOCK + NUMBER_AT);
+  }
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, bytes);
+  return path;
+}
+export interface FileOptions {
+  readonly relNumber?: number;
+  readonly temporary?: boolean;
+}
+
+/** The block whose page is in a pinned buffer. */
+export function blockIn(bench: Bench, buffer: number): number {
+  return bench.view.getUint32(bench.pg.BufferGetPage(buffer) + NUMBER_AT, true);
+}
+
+/** Forgets what the pool has of the relation from a block on. */
+export function invalidate(bench: Bench, from = 0, relNumber: number = REL.relNumber): void {
+  const rel = relationRef(bench, relNumber);
+  assert.is(bench.pg.DropRelationBuffers(rel, from, 0), 0);
+}
+
+/** Brings blocks into the pool, one by one. */
+export function cache(bench: Bench, blocks: readonly number[]): void {
+  const { pg } = bench;
+  const rel = relationRef(bench, REL.relNumber);
+  for (const block of blocks) pg.ReleaseBuffer(pg.ReadBuffer(rel, block, 0, 0));
 }

@@ -96,7 +96,9 @@ export class StreamModel {
   }
   get #isFull(): boolean {
     const most = this.#options.waitDriven === true ? this.#combine : this.#options.combine;
-    return this.#pending.length > 0 && this.#pending.length >= Math.min(most, this.#options.combine);
+    return (
+      this.#pending.length > 0 && this.#pending.length >= Math.min(most, this.#options.combine)
+    );
   }
   get #looksFurther(): boolean {
     if (this.#ended || !this.#mayRead) return false;
@@ -145,7 +147,9 @@ export class StreamModel {
       return;
     }
     const read = this.#pending.splice(0, next === -1 ? this.#pending.length : next);
-    this.#queue.push(...read.map((block, i) => ({ block, heads: i === 0 ? { first } : undefined })));
+    this.#queue.push(
+      ...read.map((block, i) => ({ block, heads: i === 0 ? { first } : undefined })),
+    );
     this.#started.push(read);
     this.#ios++;
     for (const block of read) this.#cached.add(block);

@@ -275,7 +275,7 @@ function finishOldestIo(s: ReadStream): i32 {
     return rc;
   }
   const waited = rc != OK || io.was_blocked == 1
-    || (s.read_buffers_flags & READ_BUFFERS_SYNCHRONOUSLY) != 0;
+    || (op.flags & READ_BUFFERS_SYNCHRONOUSLY) != 0;
   if (waited) s.waits++;
   growDistance(s, waited);
   if (s.advice_enabled && op.blocknum == s.seq_until_processed) {
