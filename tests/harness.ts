@@ -26,7 +26,7 @@ import { coreModule } from '../host/node/module.ts';
 import { attach } from '../host/node/raw.ts';
 import { wasiProvider } from '../host/node/wasi-provider.ts';
 import type { FaultyOptions } from './faulty-module.ts';
-import { type DeviceMode, type Faults, newCounts, TestDevice } from './test-device.ts';
+import { type DeviceMode, type Faults, Injection, newCounts, TestDevice } from './test-device.ts';
 
 export type { Faults } from './test-device.ts';
 
@@ -70,6 +70,8 @@ export const ONE_WORKER: Restriction = ({ method, provider }) =>
 
 export interface OpenOptions extends Settings {
   readonly faults?: Faults;
+  /** Faults that the test puts in as it goes: `bench.injection`. @default false */
+  readonly inject?: boolean;
   /** How the device of method host begins. @default 'wait' */
   readonly device?: DeviceMode;
 }
@@ -216,6 +218,7 @@ export class Bench {
   readonly pg: RawCore;
   readonly variant: Variant;
   readonly device: TestDevice;
+  readonly injection: Injection;
   readonly reports: AioReport[];
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
@@ -233,6 +236,7 @@ export class Bench {
   private constructor(made: Made, variant: Variant, options: OpenOptions) {
     this.pg = made.pg;
     this.device = made.device;
+    this.injection = made.injection;
     this.reports = made.reports;
     this.#provider = made.provider;
     this.#directory = made.directory;
@@ -248,11 +252,12 @@ export class Bench {
   }
 
   static async open(variant: Variant, options: OpenOptions, host?: Bench): Promise<Bench> {
-    const { faults, device: mode, ...settings } = options;
+    const { faults, device: mode, inject = false, ...settings } = options;
     const directory =
       host === undefined ? mkdtempSync(join(tmpdir(), 'pgaio-test-')) : host.#directory;
-    const provider = await providerOf(variant, directory, faults);
-    const device = new TestDevice(mode ?? 'wait', faults);
+    const injection = host?.injection ?? new Injection();
+    const provider = await providerOf(variant, directory, inject ? {} : faults, injection);
+    const device = new TestDevice(mode ?? 'wait', faults, injection);
     const reports: AioReport[] = [];
     const pg = await attach({
       ...SMALL,
@@ -263,10 +268,12 @@ export class Bench {
       provider,
       dataDirectory: variant.provider === 'wasi' ? '' : directory,
       device,
+      dataDirectory: variant.provider === 'wasi' ? '' : directory,
       onReport: (report) => reports.push(report),
     });
     const owned = host === undefined;
-    const bench = new Bench({ pg, provider, device, reports, directory, owned }, variant, options);
+    const made = { pg, provider, device, injection, reports, directory, owned };
+    const bench = new Bench(made, variant, options);
     if (owned && variant.method === 'worker') await bench.#workerReady();
     return bench;
   }
@@ -647,10 +654,12 @@ async function providerOf(
   variant: Variant,
   directory: string,
   faults: Faults | undefined,
+  injection: Injection,
 ): Promise<IoProvider> {
   const root = variant.provider === 'wasi' ? directory : undefined;
   if (faults === undefined) return root === undefined ? directProvider() : wasiProvider(root);
-  const options: FaultyOptions = { faults, counts: newCounts(), root };
+  const injected = injection.words;
+  const options: FaultyOptions = { faults, counts: newCounts(), injected, root };
   const url = new URL('./faulty-module.js', import.meta.url).href;
   return providerFrom({ name: 'module', url, options });
 }
@@ -659,6 +668,7 @@ interface Made {
   readonly pg: RawCore;
   readonly provider: IoProvider;
   readonly device: TestDevice;
+  readonly injection: Injection;
   readonly reports: AioReport[];
   readonly directory: string;
   readonly owned: boolean;

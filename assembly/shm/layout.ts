@@ -6,7 +6,8 @@
  *   PgAioCtl · PgAioBackend[] · PgAioDoorbell[] · PgAioHandle[] · iovecs · handle data ·
  *   filled returns · worker control · PgAioWorker[] · resource owners · files · open segments ·
  *   frame owners · buffer control · BufferDesc[] · buffer table · its locks · pins · write slots ·
- *   sync requests · trace ring ‖ local memory of each backend · page frames · write frames · buffers
+ *   scratch · sync requests · trace ring ‖ local memory of each backend · page frames ·
+ *   write frames · buffers
  *
  * What stands after ‖ is the callers' memory: results, wait references and page data go there and
  * nowhere else (`isCallers`). Sizes after AioShmemSize and AioShmemInit of aio_init.c.

@@ -1,6 +1,6 @@
 // @layout
 //   31  30  29  28  27  26  25  24  23  22  21    18 17              0
-// ├───┬───┬───┬───┬───┬───┬───┬───┬───┬───┬─────────┬────────────────┤  BufferDesc.state
+// ├───┬───┬───┬───┬───┬───┬───┬───┬───┬───┬─────────┬────────────────┤  BufferDesc.buf_state
 // │PER│CKP│ - │JDI│ERR│IIP│TAG│VAL│DIR│IOW│usage : 4│ refcount : 18  │
 // └───┴───┴───┴───┴───┴───┴───┴───┴───┴───┴─────────┴────────────────┘
 /**
@@ -42,7 +42,7 @@ export const REL_TEMP: u32 = 0x100;
 export const REL_FORK_MASK: u32 = 0xff;
 
 @unmanaged export class BufferDesc {
-  state: u32; //         0  BM_* bits, usage count, number of backends that have it pinned
+  buf_state: u32; //     0  BM_* bits, usage count, number of backends that have it pinned
   content_lock: u32; //  4  BL_EXCLUSIVE, BL_WAITERS, number of shares; of a local one its page
   spcOid: u32; //        8  RelFileRef of its page, while BM_TAG_VALID
   dbOid: u32; //        12

@@ -29,7 +29,8 @@ import {
 import { SYNC_REQUEST_BYTES, WRITE_SLOT_BYTES } from "../shm/sizes";
 import {
   BM_DIRTY, BM_IO_IN_PROGRESS, BM_VALID, BP_EXCLUSIVE, BP_SHARE, IO_READY, REL_REF_BYTES, USE_NONE,
-  abortBufferIO, bufState, descAt, ownPins, packWref, pageAt, startBufferIO, tagOf, tryLockContent, unlockContent, unpin,
+  abortBufferIO, bufState, descAt, ownPins, packWref, pageAt, startBufferIO, tagOf, tryLockContent,
+  unlockContent, unpin,
 } from "./buf";
 import { bucketOf, lookupPin } from "./buf_table";
 import { PgAioBufferControl, blockOn, waitOldest } from "./freelist";
@@ -49,7 +50,7 @@ if (offsetof<WriteSlot>() > WRITE_SLOT_BYTES) ERROR("WriteSlot outgrew its place
 
 /** A segment that was written to and has not been synced since. */
 @unmanaged export class SyncRequest {
-  state: u32; //      0  SYNC_FREE, SYNC_WANTED, SYNC_TAKEN
+  status: u32; //     0  SYNC_FREE, SYNC_WANTED, SYNC_TAKEN
   segment: u32; //    4
   spcOid: u32; //     8  RelFileRef
   dbOid: u32; //     12
@@ -277,16 +278,16 @@ export function requestSync(rel: usize, segment: u32): bool {
   let looks: u32 = 0;
   for (; looks < SYNC_REQUESTS; looks++) {
     const request = requestAt(index);
-    if (request.state == SYNC_FREE) break;
-    if (request.state == SYNC_WANTED && isRequest(request, rel, segment)) break;
+    if (request.status == SYNC_FREE) break;
+    if (request.status == SYNC_WANTED && isRequest(request, rel, segment)) break;
     index = (index + 1) % SYNC_REQUESTS;
   }
   const request = requestAt(index);
   const room = looks < SYNC_REQUESTS;
-  if (room && request.state == SYNC_FREE) {
+  if (room && request.status == SYNC_FREE) {
     memory.copy(requestRel(request), rel, REL_REF_BYTES);
     request.segment = segment;
-    request.state = SYNC_WANTED;
+    request.status = SYNC_WANTED;
     control.sync_count++;
     control.sync_used++;
   }
@@ -302,7 +303,7 @@ export function takeRequest(from: u32, to: usize): i32 {
   lockAcquire(syncLock());
   for (let index = from; index < SYNC_REQUESTS && found == NONE; index++) {
     const request = requestAt(index);
-    if (request.state != SYNC_WANTED) continue;
+    if (request.status != SYNC_WANTED) continue;
     memory.copy(to, requestRel(request), REL_REF_BYTES);
     store<u32>(to, request.segment, REL_REF_BYTES);
     forget(control, request);
@@ -314,8 +315,8 @@ export function takeRequest(from: u32, to: usize): i32 {
 
 /** Under the lock. */
 function forget(control: PgAioBufferControl, request: SyncRequest): void {
-  assert(request.state == SYNC_WANTED);
-  request.state = SYNC_TAKEN;
+  assert(request.status == SYNC_WANTED);
+  request.status = SYNC_TAKEN;
   control.sync_count--;
   if (control.sync_count > 0) return;
   memory.fill(sync_requests_at, 0, SYNC_REQUESTS * SYNC_REQUEST_BYTES);
@@ -329,7 +330,7 @@ export function forgetSyncOf(rel: usize): void {
   lockAcquire(syncLock());
   for (let index: u32 = 0; index < SYNC_REQUESTS; index++) {
     const request = requestAt(index);
-    if (request.state == SYNC_WANTED && isRequest(request, rel, request.segment)) {
+    if (request.status == SYNC_WANTED && isRequest(request, rel, request.segment)) {
       forget(control, request);
     }
   }

@@ -256,7 +256,7 @@ export function MarkBufferDirty(buffer: i32): i32 {
   const rc = checkPinned(buffer);
   if (rc < 0) return rc;
   if (buffer < 0) {
-    localDesc(buffer).state |= BM_DIRTY;
+    localDesc(buffer).buf_state |= BM_DIRTY;
     return OK;
   }
   if ((ownPins(buffer - 1) & BP_EXCLUSIVE) == 0) return fail(E_NOT_LOCKED, NONE, 0, buffer);

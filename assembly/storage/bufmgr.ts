@@ -17,11 +17,11 @@ import { PgAioHandle, acquireIdle, pgaio_io_release, stateOf } from "../aio/hand
 import { reportReturn } from "../aio/report";
 import { resultStatus } from "../aio/result";
 import {
-  BLOCKED, DEBUG1, IOMETHOD_SYNC, NONE, PGAIO_HCB_LOCAL_BUFFER_READV,
-  PGAIO_HCB_SHARED_BUFFER_READV, PGAIO_HF_REFERENCES_LOCAL, PGAIO_HF_SYNCHRONOUS,
-  PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_HANDED_OUT, PGAIO_OP_READV, PGAIO_RS_ERROR, PGAIO_RS_PARTIAL, PGAIO_RS_UNKNOWN,
-  PGAIO_RS_WARNING, READ_BUFFERS_IGNORE_CHECKSUM_FAILURES, READ_BUFFERS_NOWAIT,
-  READ_BUFFERS_SYNCHRONOUSLY, READ_BUFFERS_ZERO_ON_ERROR, WARNING,
+  BLOCKED, DEBUG1, IOMETHOD_SYNC, NONE, PGAIO_HCB_LOCAL_BUFFER_READV, PGAIO_HCB_SHARED_BUFFER_READV,
+  PGAIO_HF_REFERENCES_LOCAL, PGAIO_HF_SYNCHRONOUS, PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_HANDED_OUT,
+  PGAIO_OP_READV, PGAIO_RS_ERROR, PGAIO_RS_PARTIAL, PGAIO_RS_UNKNOWN, PGAIO_RS_WARNING,
+  READ_BUFFERS_IGNORE_CHECKSUM_FAILURES, READ_BUFFERS_NOWAIT, READ_BUFFERS_SYNCHRONOUSLY,
+  READ_BUFFERS_ZERO_ON_ERROR, WARNING,
 } from "../aio/types";
 import { generationOf, waitOwn } from "../aio/wait";
 import { loadAcquire64 } from "../shm/atomics";
@@ -224,7 +224,7 @@ export function startReadBuffers(op: ReadBuffersOperation, buffers: usize, block
 /** Blocks that the last call of asyncReadBuffers was about. */
 let progress: u32 = 0;
 
-/** Begins I/O on the next buffer of an operation: IO_READY with a handle, another answer without. */
+/** Begins I/O on the next buffer of an operation: IO_READY with a handle, else without one. */
 function beginFirst(op: ReadBuffersOperation, nowait: bool): i32 {
   const buffer = bufferAt(op, op.nblocks_done);
   while (true) { // each round an I/O has ended that was in the way

@@ -19,11 +19,13 @@ import { handleAt, handleId, handle_count } from "../shm/layout";
 import { segment_size, shared_buffers } from "../shm/settings";
 import {
   BM_CHECKPOINT_NEEDED, BM_DIRTY, BM_IO_IN_PROGRESS, BM_TAG_VALID, BP_EXCLUSIVE, REL_FORK_MASK,
-  REL_REF_BYTES, RelFileRef, USE_NONE, bufState, changeState, descAt, lockContent, ownPins, packWref,
-  pinIfTag, tagIs, tagOf, unlockContent, unpin, wrefGeneration, wrefHandle,
+  REL_REF_BYTES, RelFileRef, USE_NONE, bufState, changeState, descAt, lockContent, ownPins,
+  packWref, pinIfTag, tagIs, tagOf, unlockContent, unpin, wrefGeneration, wrefHandle,
 } from "./buf";
 import { requestSync, takeRequest, writeBack } from "./buf_write";
-import { blockOn, blocked_on, tellWriteFailed, waitBuffer, waitOldest, waitPacked } from "./freelist";
+import {
+  blockOn, blocked_on, tellWriteFailed, waitBuffer, waitOldest, waitPacked,
+} from "./freelist";
 import { SCRATCH_SYNC, scratchAt } from "./scratch";
 import { segmentFor } from "./smgr";
 
@@ -128,7 +130,8 @@ function done(op: FlushOperation): i32 {
 /** What is dirty now is what is to be written; what gets dirty later is not waited for. */
 function mark(op: FlushOperation): void {
   for (let index: u32 = 0; index < shared_buffers; index++) {
-    const dirty = (bufState(descAt(index)) & (BM_DIRTY | BM_TAG_VALID)) == (BM_DIRTY | BM_TAG_VALID);
+    const needed = BM_DIRTY | BM_TAG_VALID;
+    const dirty = (bufState(descAt(index)) & needed) == needed;
     if (dirty && concerns(op, index)) changeState(descAt(index), 0, BM_CHECKPOINT_NEEDED);
   }
   assert(op.phase == FLUSH_MARK);

@@ -12,7 +12,9 @@ import { BLOCKED, NONE } from "../aio/types";
 import { waitForeign, waitOwn } from "../aio/wait";
 import { compareExchange32, fetchAdd32, loadAcquire64 } from "../shm/atomics";
 import { buffer_control_at, handleAt, isCallers } from "../shm/layout";
-import { io_combine_limit, max_backends, NUM_AUXILIARY_PROCS, shared_buffers } from "../shm/settings";
+import {
+  io_combine_limit, max_backends, NUM_AUXILIARY_PROCS, shared_buffers,
+} from "../shm/settings";
 import { BUFFER_CONTROL_BYTES } from "../shm/sizes";
 import {
   BM_DIRTY, BM_IO_IN_PROGRESS, BM_TAG_VALID, BUF_REFCOUNT_MASK, BUF_USAGECOUNT_MASK,
@@ -246,4 +248,3 @@ export function tellWriteFailed(): i32 {
   const at = changetype<usize>(storage) + offsetof<PgAioStorage>("write_word");
   return fail(E_IO_FAILED, NONE, 0, <f64>at);
 }
-

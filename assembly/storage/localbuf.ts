@@ -21,9 +21,9 @@ import { dataOf } from "../shm/layout";
 import { block_size, data_checksums, temp_buffers } from "../shm/settings";
 import { BUFFER_DESC_BYTES } from "../shm/sizes";
 import {
-  BM_DIRTY, BM_IO_ERROR, BM_MAX_USAGE_COUNT, BM_TAG_VALID, BM_VALID, BUF_REFCOUNT_MASK,
+  BM_DIRTY, BM_IO_ERROR, BM_TAG_VALID, BM_VALID, BUF_REFCOUNT_MASK,
   BUF_USAGECOUNT_MASK, BUF_USAGECOUNT_ONE, BufferDesc, IO_ALREADY_DONE, IO_IS_IN_PROGRESS,
-  IO_READY, REL_REF_BYTES, packWref, tagIs, tagOf, wrefGeneration,
+  IO_READY, REL_REF_BYTES, packWref, USE_FULL, tagIs, tagOf, wrefGeneration,
 } from "./buf";
 import { waitOldest, waitPacked } from "./freelist";
 import { pgaio_frames_alloc } from "./frames";
@@ -55,7 +55,7 @@ export function isLocal(buffer: i32): bool {
 }
 @inline export function localDesc(buffer: i32): BufferDesc { return descOf(numberOf(buffer)); }
 @inline export function localPins(buffer: i32): u32 {
-  return localDesc(buffer).state & BUF_REFCOUNT_MASK;
+  return localDesc(buffer).buf_state & BUF_REFCOUNT_MASK;
 }
 export function localPinned(): u32 { return pinned; }
 export function localCount(): u32 { return count == 0 ? temp_buffers : count; }
@@ -99,12 +99,12 @@ function find(rel: usize, block: u32): u32 {
 function unlinkLocal(number: u32): void {
   const desc = descOf(number);
   let at = bucketAt(tagOf(desc), desc.blockNum);
-  assert((desc.state & BM_TAG_VALID) != 0);
+  assert((desc.buf_state & BM_TAG_VALID) != 0);
   while (load<u32>(at) != number) {
     at = changetype<usize>(descOf(load<u32>(at))) + offsetof<BufferDesc>("hash_next");
   }
   store<u32>(at, desc.hash_next);
-  desc.state &= BUF_REFCOUNT_MASK;
+  desc.buf_state &= BUF_REFCOUNT_MASK;
 }
 
 /** I/O on a local buffer, or 0 when none is under way. */
@@ -128,7 +128,7 @@ export function allocLocal(rel: usize, block: u32, nowait: bool): i32 {
     const desc = descOf(number);
     memory.copy(tagOf(desc), rel, REL_REF_BYTES);
     desc.blockNum = block;
-    desc.state |= BM_TAG_VALID;
+    desc.buf_state |= BM_TAG_VALID;
     const at = bucketAt(rel, block);
     desc.hash_next = load<u32>(at);
     store<u32>(at, number);
@@ -140,19 +140,19 @@ export function allocLocal(rel: usize, block: u32, nowait: bool): i32 {
 
 export function pinLocal(buffer: i32, use: bool): void {
   const desc = localDesc(buffer);
-  assert((desc.state & BUF_REFCOUNT_MASK) < BUF_REFCOUNT_MASK);
-  if ((desc.state & BUF_REFCOUNT_MASK) == 0) {
+  assert((desc.buf_state & BUF_REFCOUNT_MASK) < BUF_REFCOUNT_MASK);
+  if ((desc.buf_state & BUF_REFCOUNT_MASK) == 0) {
     pinned++;
-    const usage = desc.state & BUF_USAGECOUNT_MASK;
-    if (use && usage < BM_MAX_USAGE_COUNT * BUF_USAGECOUNT_ONE) desc.state += BUF_USAGECOUNT_ONE;
+    const more = (desc.buf_state & BUF_USAGECOUNT_MASK) < USE_FULL;
+    if (use && more) desc.buf_state += BUF_USAGECOUNT_ONE;
   }
-  desc.state++;
+  desc.buf_state++;
 }
 export function unpinLocal(buffer: i32): void {
   const desc = localDesc(buffer);
-  assert((desc.state & BUF_REFCOUNT_MASK) > 0);
-  desc.state--;
-  if ((desc.state & BUF_REFCOUNT_MASK) == 0) pinned--;
+  assert((desc.buf_state & BUF_REFCOUNT_MASK) > 0);
+  desc.buf_state--;
+  if ((desc.buf_state & BUF_REFCOUNT_MASK) == 0) pinned--;
 }
 
 /** A buffer for another block: unpinned, clean, without tag, with a page. Number, 0 or an error. */
@@ -164,13 +164,13 @@ function localVictim(nowait: bool): i32 {
     const buffer = -<i32>hand;
     const desc = descOf(hand);
     const under_io = localWref(buffer);
-    if ((desc.state & BUF_REFCOUNT_MASK) != 0 || under_io != 0) {
-      if ((desc.state & BUF_REFCOUNT_MASK) == 0) busy = under_io;
+    if ((desc.buf_state & BUF_REFCOUNT_MASK) != 0 || under_io != 0) {
+      if ((desc.buf_state & BUF_REFCOUNT_MASK) == 0) busy = under_io;
       left--;
       continue;
     }
-    if ((desc.state & BUF_USAGECOUNT_MASK) != 0) {
-      desc.state -= BUF_USAGECOUNT_ONE;
+    if ((desc.buf_state & BUF_USAGECOUNT_MASK) != 0) {
+      desc.buf_state -= BUF_USAGECOUNT_ONE;
       left = count;
       continue;
     }
@@ -183,14 +183,14 @@ function localVictim(nowait: bool): i32 {
   return rc == OK ? localVictim(nowait) : min(rc, 0);
 }
 
-/** Writes the page if it is dirty, takes the tag away, and gives the buffer a page if it has none. */
+/** Writes the page if it is dirty, takes the tag, and gives the buffer a page if it has none. */
 function emptyLocal(number: u32): i32 {
   const desc = descOf(number);
-  if ((desc.state & BM_DIRTY) != 0) {
+  if ((desc.buf_state & BM_DIRTY) != 0) {
     const rc = writeLocal(-<i32>number);
     if (rc < 0) return rc;
   }
-  if ((desc.state & BM_TAG_VALID) != 0) unlinkLocal(number);
+  if ((desc.buf_state & BM_TAG_VALID) != 0) unlinkLocal(number);
   if (desc.content_lock != 0) return OK;
   if (chunk_left == 0) {
     for (let pages = CHUNK_PAGES; pages > 0 && chunk_left == 0; pages >>= 1) {
@@ -209,7 +209,9 @@ function emptyLocal(number: u32): i32 {
 }
 
 export function localPage(buffer: i32): usize { return <usize>localDesc(buffer).content_lock; }
-export function localValid(buffer: i32): bool { return (localDesc(buffer).state & BM_VALID) != 0; }
+export function localValid(buffer: i32): bool {
+  return (localDesc(buffer).buf_state & BM_VALID) != 0;
+}
 export function isLocalForward(rel: usize, buffer: i32, block: u32): bool {
   if (!isLocal(buffer)) return false;
   assert(descs != 0);
@@ -222,11 +224,11 @@ export function startLocalIO(buffer: i32): i32 {
   assert(localPins(buffer) > 0);
   if (localWref(buffer) != 0) return IO_IS_IN_PROGRESS;
   desc.io_wref = 0;
-  return (desc.state & BM_VALID) != 0 ? IO_ALREADY_DONE : IO_READY;
+  return (desc.buf_state & BM_VALID) != 0 ? IO_ALREADY_DONE : IO_READY;
 }
-export function abortLocalIO(buffer: i32): void { localDesc(buffer).state |= BM_IO_ERROR; }
+export function abortLocalIO(buffer: i32): void { localDesc(buffer).buf_state |= BM_IO_ERROR; }
 /** Ends what was begun without an I/O. */
-export function finishLocalIO(buffer: i32, set: u32): void { localDesc(buffer).state |= set; }
+export function finishLocalIO(buffer: i32, set: u32): void { localDesc(buffer).buf_state |= set; }
 
 /** Data entry `i` of a handle as a local buffer, 0 if it is none. */
 function entryOf(ioh: PgAioHandle, i: u32): i32 {
@@ -263,7 +265,7 @@ export function localReadvComplete(ioh: PgAioHandle, flags: u32): void {
       usable = page_usable;
     }
     desc.io_wref = 0;
-    desc.state = (desc.state & ~BM_IO_ERROR) | (usable ? BM_VALID : BM_IO_ERROR);
+    desc.buf_state = (desc.buf_state & ~BM_IO_ERROR) | (usable ? BM_VALID : BM_IO_ERROR);
   }
   assert(ioh.handle_data_len > 0);
   if (!failed) endPages(ioh, PGAIO_HCB_LOCAL_BUFFER_READV);
@@ -274,7 +276,7 @@ export function writeLocal(buffer: i32): i32 {
   const desc = localDesc(buffer);
   const page = localPage(buffer);
   const ret = scratchAt() + SCRATCH_ONE;
-  assert((desc.state & BM_DIRTY) != 0);
+  assert((desc.buf_state & BM_DIRTY) != 0);
   let at = acquireIdle(0, ret as u32);
   while (at == 0) {
     const waited = waitOldest(false);
@@ -294,7 +296,7 @@ export function writeLocal(buffer: i32): i32 {
     return rc;
   }
   if (resultStatus(load<u32>(ret)) == PGAIO_RS_ERROR) return fail(E_IO_FAILED, NONE, 0, <f64>ret);
-  desc.state &= ~BM_DIRTY;
+  desc.buf_state &= ~BM_DIRTY;
   return OK;
 }
 
@@ -303,26 +305,27 @@ export function flushLocal(rel: usize): i32 {
   assert(my_procno != NONE);
   for (let number: u32 = 1; number <= count; number++) {
     const desc = descOf(number);
-    if ((desc.state & BM_DIRTY) == 0 || (rel != 0 && !tagIs(desc, rel, desc.blockNum))) continue;
+    const meant = rel == 0 || tagIs(desc, rel, desc.blockNum);
+    if ((desc.buf_state & BM_DIRTY) == 0 || !meant) continue;
     const rc = writeLocal(-<i32>number);
     if (rc < 0) return rc;
   }
   return OK;
 }
 
-/** Forgets the pages of a fork from `first` on; I/O under way on them is waited for. OK, BLOCKED. */
+/** Forgets the pages of a fork from `first` on, when I/O on them is over. OK, BLOCKED or error. */
 export function dropLocal(rel: usize, first: u32, nowait: bool): i32 {
   assert(my_procno != NONE);
   for (let number: u32 = 1; number <= count; number++) {
     const desc = descOf(number);
-    const dropped = (desc.state & BM_TAG_VALID) != 0 && desc.blockNum >= first
+    const dropped = (desc.buf_state & BM_TAG_VALID) != 0 && desc.blockNum >= first
       && tagIs(desc, rel, desc.blockNum);
     if (!dropped) continue;
     const wref = localWref(-<i32>number);
     const rc = wref == 0 ? OK : waitPacked(wref, nowait);
     if (rc != OK) return rc;
-    if ((desc.state & BUF_REFCOUNT_MASK) != 0) {
-      return fail(E_BUFFER_BUSY, NONE, 0, desc.blockNum, desc.state & BUF_REFCOUNT_MASK);
+    if ((desc.buf_state & BUF_REFCOUNT_MASK) != 0) {
+      return fail(E_BUFFER_BUSY, NONE, 0, desc.blockNum, desc.buf_state & BUF_REFCOUNT_MASK);
     }
     unlinkLocal(number);
   }

@@ -1,4 +1,4 @@
-/** The storage manager's exports, under PostgreSQL's names; `rel` is a RelFileRef of the caller's. */
+/** The storage manager's exports; `rel` is the address of a RelFileRef of the caller's. */
 import { E_BAD_ADDRESS, fail } from "../errors";
 import { checkHandedOut } from "../aio/check";
 import { NONE, PGAIO_OP_READV, PGAIO_OP_WRITEV } from "../aio/types";
