@@ -203,3 +203,11 @@ export function cache(bench: Bench, blocks: readonly number[]): void {
   const rel = relationRef(bench, REL.relNumber);
   for (const block of blocks) pg.ReleaseBuffer(pg.ReadBuffer(rel, block, 0, 0));
 }
+
+/** Buffers this backend has pinned, shared and local ones: those its own counts say. */
+export function pinned(bench: Bench): number {
+  const stride = Math.ceil((bench.ctl('shared_buffers') * layout.BUFFER_PIN_BYTES) / 128) * 128;
+  const at = bench.ctl('buffer_pins') + bench.pg.procno * stride;
+  const counts = new Uint16Array(bench.u8.buffer, at, bench.ctl('shared_buffers'));
+  return counts.reduce((sum, own) => sum + (own & layout.BP_COUNT), 0);
+}

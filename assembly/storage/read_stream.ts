@@ -23,7 +23,7 @@
 import { pgaio_enter_batchmode, pgaio_exit_batchmode } from "../aio/io";
 import { my_backend } from "../aio/backend";
 import { WREF_BYTES, WREF_INVALID } from "../aio/wait";
-import { OK, fail, pgaio_error_detail } from "../errors";
+import { E_NO_BUFFERS, E_NO_LOCAL_BUFFERS, OK, fail, pgaio_error_detail } from "../errors";
 import { BLOCK_END, BLOCK_STARVED, nextBlockOf } from "./block_source";
 import {
   BLOCKED, READ_BUFFERS_ISSUE_ADVICE, READ_BUFFERS_NOWAIT, READ_BUFFERS_SYNCHRONOUSLY,
@@ -165,7 +165,7 @@ export function nextBuffer(s: ReadStream, out: usize): i32 {
     if (rc != OK) return rc;
   }
   handOut(s, out);
-  lookAhead(s);
+  lookAhead(s, true);
   s.fast_path = <u32>(s.ios_in_progress == 0 && s.forwarded_buffers == 0 && s.pinned_buffers == 1
     && s.distance == 1 && s.pending_nblocks == 0 && s.per_buffer_data_size == 0
     && (!waitDriven(s) || s.combine_distance == 1));
@@ -237,7 +237,7 @@ function leaveFastPath(s: ReadStream, block: u32, rc: i32): void {
   s.pending_blocknum = block;
   s.pending_nblocks = 1;
   countForwarded(s, index, 1);
-  if (rc < 0) keepError(s, rc);
+  if (rc < 0) keepError(s, rc, true);
   else noteBlocked(s, ioAt(s, 0));
 }
 
@@ -245,7 +245,7 @@ function leaveFastPath(s: ReadStream, block: u32, rc: i32): void {
 function pinFirst(s: ReadStream): i32 {
   assert(s.oldest_buffer_index == s.next_buffer_index);
   assert(s.fast_path == 0);
-  lookAhead(s);
+  lookAhead(s, false);
   if (s.pinned_buffers > 0) return 1;
   if (s.error_code != 0) {
     s.failed = 1;
@@ -370,21 +370,24 @@ function shouldStart(s: ReadStream): bool {
   return waitDriven(s) || pending >= s.distance || s.blocked == BLOCKED_STARVED;
 }
 
-/** Asks for blocks and starts reads as far as it should be; an error is kept for later. */
-function lookAhead(s: ReadStream): void {
+/**
+ * Asks for blocks and starts reads as far as it should be; an error is kept for later. `supplied`:
+ * the reader gets a buffer in any case.
+ */
+function lookAhead(s: ReadStream, supplied: bool): void {
   s.blocked = BLOCKED_NOT;
   if (s.error_code != 0) return;
   assert(s.failed == 0);
   const batch = (s.flags & READ_STREAM_USE_BATCHING) != 0 && my_backend.in_batchmode == 0;
   if (batch) {
     const rc = pgaio_enter_batchmode();
-    if (rc < 0) return keepError(s, rc);
+    if (rc < 0) return keepError(s, rc, supplied);
   }
   const rc = lookFurther(s);
-  if (rc < 0) keepError(s, rc);
+  if (rc < 0) keepError(s, rc, supplied || s.pinned_buffers > 0);
   if (!batch) return;
   const left = pgaio_exit_batchmode();
-  if (left < 0 && s.error_code == 0) keepError(s, left);
+  if (left < 0 && s.error_code == 0) keepError(s, left, supplied);
 }
 
 function lookFurther(s: ReadStream): i32 {
@@ -426,7 +429,7 @@ function sourceStopped(s: ReadStream, why: i64): void {
   }
   s.distance = 0;
   s.combine_distance = 0;
-  if (why != BLOCK_END) keepError(s, <i32>why);
+  if (why != BLOCK_END) keepError(s, <i32>why, true);
 }
 
 // Reads.
@@ -533,9 +536,13 @@ function noteBlocked(s: ReadStream, io: InProgressIO): void {
   s.blocked = load<u32>(from) == WREF_INVALID ? BLOCKED_ANY : BLOCKED_IO;
 }
 
-/** An error of looking ahead: what is pinned is handed out before it is answered. */
-function keepError(s: ReadStream, code: i32): void {
+/**
+ * An error of looking ahead: what is pinned is handed out before it is answered. That there is no
+ * buffer is none while the reader has some to let go: it is tried again at the next call.
+ */
+function keepError(s: ReadStream, code: i32, supplied: bool): void {
   assert(code < 0);
+  if (supplied && (code == E_NO_BUFFERS || code == E_NO_LOCAL_BUFFERS)) return;
   s.error_code = code;
   s.error_io = <i32>pgaio_error_detail(0);
   s.error_state = <u32>pgaio_error_detail(1);
