@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Aio, type Relation } from '../host/node/index.ts';
 import { bench, type Opener, type Runner } from './harness.ts';
-import { type PostgresTable, dropCaches, postgresTable } from './parts/postgres-table.ts';
+import { dropCaches, type PostgresTable, postgresTable } from './parts/postgres-table.ts';
 import { wasmPinner } from './parts/wasm-pinner.ts';
 
 const PAGE = 8192;

@@ -2,11 +2,12 @@
  * The engine in TypeScript's idiom: files, page frames, handles, batches, promises. Hosts derive
  * from `AioEngine` and add `create`; everything else is here and the same everywhere.
  */
+
+import { Arena } from './arena.ts';
+import { BufferPool } from './buffer-pool.ts';
 import { type AioCallback, overAddresses } from './callbacks.ts';
 import { AioAbandonedError, CLOSED, Completions, PendingIo } from './completions.ts';
 import type { CoreInstance } from './core.ts';
-import { Arena } from './arena.ts';
-import { BufferPool } from './buffer-pool.ts';
 import { AioError, type AioErrorWords, AioUnavailableError } from './errors.ts';
 import { AioFile, type FileOwner } from './file.ts';
 import { PageFrames } from './frames.ts';
@@ -23,11 +24,11 @@ import {
 import * as layout from './layout.ts';
 import { u32 } from './numbers.ts';
 import { ResourceOwner } from './owner.ts';
-import { packFlags } from './reopen.ts';
 import { Relation, type RelationOptions, relationOfPath } from './relation.ts';
+import { packFlags } from './reopen.ts';
+import { type Settings, unknownSetting } from './settings.ts';
 import { Storage } from './storage.ts';
 import type { RelFileLocator } from './target.ts';
-import { type Settings, unknownSetting } from './settings.ts';
 import { WaitRef, type WaitRefToken } from './wait-ref.ts';
 
 export interface AcquireOptions {

@@ -88,7 +88,7 @@ export class BufferPool {
     }
   }
   #row(index: number): BufferRow | undefined {
-    const state = this.#word(index, 'state');
+    const state = this.#word(index, 'buf_state');
     if ((state & layout.BM_TAG_VALID) === 0) return undefined;
     const bits = this.#word(index, 'bits');
     return {
@@ -114,7 +114,7 @@ export class BufferPool {
    */
   heat(): Uint8Array {
     return Uint8Array.from({ length: this.size }, (_, index) => {
-      const state = this.#word(index, 'state');
+      const state = this.#word(index, 'buf_state');
       if ((state & layout.BM_TAG_VALID) === 0) return 0;
       const usage = (state & layout.BUF_USAGECOUNT_MASK) >>> USAGE_SHIFT;
       return (

@@ -60,7 +60,7 @@ export class PinnedBuffer<Data = undefined> implements Disposable {
   }
   /** Whether the page has been changed and not written yet. */
   get isDirty(): boolean {
-    return (this.#descriptor('state') & layout.BM_DIRTY) !== 0;
+    return (this.#descriptor('buf_state') & layout.BM_DIRTY) !== 0;
   }
   /** Bytes from the start of the memory to the page. */
   get address(): number {

@@ -9,6 +9,7 @@ import type { CoreInstance } from './core.ts';
 import * as layout from './layout.ts';
 import { u32 } from './numbers.ts';
 import { PinnedBuffer } from './pinned-buffer.ts';
+import type { Storage } from './storage.ts';
 import {
   BATCH_MAX,
   type ForkPlace,
@@ -16,7 +17,6 @@ import {
   type StrategyName,
   StreamMemory,
 } from './stream-memory.ts';
-import type { Storage } from './storage.ts';
 
 /** What a stream is to do besides handing out pages. */
 export interface ReadStreamOptions {
@@ -210,7 +210,12 @@ export class ReadStream<Data = undefined>
     const { exports } = this.#core;
     try {
       this.#feedCore();
-      const rc = exports.read_stream_next_buffers(this.#stream, this.#memory.out, this.#batch, nowait);
+      const rc = exports.read_stream_next_buffers(
+        this.#stream,
+        this.#memory.out,
+        this.#batch,
+        nowait,
+      );
       return rc > 0 ? rc : this.#core.check(rc);
     } catch (error) {
       this.#end();

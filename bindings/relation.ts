@@ -30,9 +30,11 @@ const PATH =
   /^(?:global|base\/(?<db>\d+)|pg_tblspc\/(?<spc>\d+)\/[^/]+\/(?<spcDb>\d+))\/(?<temp>t\d+_)?(?<rel>\d+)(?:_(?<fork>fsm|vm|init))?$/;
 
 /** A relation by the path of its file below the data directory, without a segment's suffix. */
-export function relationOfPath(
-  path: string,
-): { locator: RelFileLocator; fork: ForkName; temp: boolean } {
+export function relationOfPath(path: string): {
+  locator: RelFileLocator;
+  fork: ForkName;
+  temp: boolean;
+} {
   const groups = PATH.exec(path)?.groups;
   if (groups === undefined) throw new RangeError(`"${path}" is no path of a relation`);
   const { db, spc, spcDb, temp, rel, fork } = groups;
@@ -81,12 +83,7 @@ export class Relation implements Disposable {
   get path(): string {
     const { core } = this.#storage;
     const owner = this.isTemp ? core.procno : undefined;
-    return relationPath(
-      this.locator,
-      this.fork,
-      owner,
-      core.words.tablespaceVersionDirectory,
-    );
+    return relationPath(this.locator, this.fork, owner, core.words.tablespaceVersionDirectory);
   }
   /** For the engine: address of its RelFileRef. */
   get address(): number {
@@ -152,10 +149,7 @@ export class Relation implements Disposable {
   }
 
   /** One block, pinned until you dispose of it. A promise only if it is not in the pool. */
-  readBlock(
-    block: number,
-    options: ReadStreamOptions = {},
-  ): PinnedBuffer | Promise<PinnedBuffer> {
+  readBlock(block: number, options: ReadStreamOptions = {}): PinnedBuffer | Promise<PinnedBuffer> {
     const { core } = this.#storage;
     if (!this.isTemp) {
       const buffer = this.#call((rel) =>

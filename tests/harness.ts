@@ -266,7 +266,6 @@ export class Bench {
       ...(host === undefined ? {} : { memory: host.pg.memory }),
       shared: variant.shared,
       provider,
-      dataDirectory: variant.provider === 'wasi' ? '' : directory,
       device,
       dataDirectory: variant.provider === 'wasi' ? '' : directory,
       onReport: (report) => reports.push(report),
