@@ -244,7 +244,7 @@ export function startBufferIO(index: u32, for_input: bool): i32 {
       if (bufState(desc) == state) compareExchange64(wrefWord(desc), stale, 0);
       continue;
     }
-    const after = (state | BM_IO_IN_PROGRESS) & ~(for_input ? 0 : BM_JUST_DIRTIED);
+    const after = (state | BM_IO_IN_PROGRESS) & ~(for_input ? 0 : SEEN_BY_WRITE);
     if (compareExchange32(changetype<usize>(desc), state, after) != state) continue;
     setOwnPins(index, ownPins(index) | BP_IO);
     return IO_READY;
@@ -258,16 +258,19 @@ export function handOverIO(index: u32, ioh: PgAioHandle): void {
   setOwnPins(index, ownPins(index) & ~BP_IO);
 }
 
+/**
+ * A write takes all that was changed before it: what a flush marked before is on its way. If it
+ * fails the mark is set again.
+ */
+const SEEN_BY_WRITE: u32 = BM_JUST_DIRTIED | BM_CHECKPOINT_NEEDED;
+
 /** Ends I/O on a buffer (TerminateBufferIO): wakes who sleeps until it is over. */
 export function terminateBufferIO(desc: BufferDesc, written: bool, set: u32): void {
   assert((bufState(desc) & BM_IO_IN_PROGRESS) != 0);
   let state = bufState(desc);
   while (true) { // another thread changed it: progress
     let after = state & ~(BM_IO_IN_PROGRESS | BM_IO_ERROR | BM_IO_WAITERS);
-    if (written) {
-      const again = (state & BM_JUST_DIRTIED) != 0;
-      after &= ~(again ? BM_CHECKPOINT_NEEDED : BM_DIRTY | BM_CHECKPOINT_NEEDED);
-    }
+    if (written && (state & BM_JUST_DIRTIED) == 0) after &= ~(BM_DIRTY | BM_CHECKPOINT_NEEDED);
     const before = compareExchange32(changetype<usize>(desc), state, after | set);
     if (before == state) break;
     state = before;

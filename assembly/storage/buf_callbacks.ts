@@ -18,7 +18,7 @@ import { compareExchange64, loadAcquire64 } from "../shm/atomics";
 import { dataOf } from "../shm/layout";
 import { io_max_combine_limit, shared_buffers } from "../shm/settings";
 import {
-  BM_IO_ERROR, BM_IO_IN_PROGRESS, BM_VALID, BP_IO, BufferDesc, bufState, descAt, handOverIO,
+  BM_CHECKPOINT_NEEDED, BM_IO_ERROR, BM_IO_IN_PROGRESS, BM_VALID, BP_IO, BufferDesc, bufState, descAt, handOverIO,
   ownPins, packWref, pageAt, terminateBufferIO, wrefWord,
 } from "./buf";
 import { endWriteSlot } from "./buf_write";
@@ -97,7 +97,8 @@ export function sharedWritevComplete(ioh: PgAioHandle, slot: u32): void {
   for (let i: u32 = 0; i < ioh.handle_data_len; i++) {
     const desc = underIO(ioh, i);
     if (desc === null) continue;
-    end(ioh, desc, i < written, failed ? BM_IO_ERROR : 0);
+    const failure = failed ? BM_IO_ERROR | BM_CHECKPOINT_NEEDED : BM_CHECKPOINT_NEEDED;
+    end(ioh, desc, i < written, i < written ? 0 : failure);
   }
   assert(ioh.handle_data_len > 0);
   endWriteSlot(slot, ioh);

@@ -28,7 +28,7 @@ import {
 } from "../shm/settings";
 import { SYNC_REQUEST_BYTES, WRITE_SLOT_BYTES } from "../shm/sizes";
 import {
-  BM_DIRTY, BM_IO_IN_PROGRESS, BM_VALID, BP_EXCLUSIVE, BP_SHARE, IO_READY, REL_REF_BYTES, USE_NONE,
+  BM_CHECKPOINT_NEEDED, BM_DIRTY, BM_IO_IN_PROGRESS, BM_VALID, BP_EXCLUSIVE, BP_SHARE, IO_READY, REL_REF_BYTES, USE_NONE,
   abortBufferIO, bufState, descAt, ownPins, packWref, pageAt, startBufferIO, tagOf, tryLockContent,
   unlockContent, unpin,
 } from "./buf";
@@ -180,7 +180,7 @@ function gather(ioh: PgAioHandle, slot: u32, rel: usize, from: u32, wanted: u32)
     count++;
   }
   if (from + count > wanted) return count;
-  for (let i: u32 = 0; i < count; i++) abandon(ioh, i, 0);
+  for (let i: u32 = 0; i < count; i++) abandon(ioh, i);
   return 0;
 }
 
@@ -201,10 +201,10 @@ function prepare(index: u32, copy: usize, block: u32): bool {
 }
 
 /** Undoes `prepare` for entry `i` of the handle's data. */
-function abandon(ioh: PgAioHandle, i: u32, set: u32): void {
+function abandon(ioh: PgAioHandle, i: u32): void {
   const index = load<u32>(dataOf(ioh) + 8 * <usize>i) - 1;
   assert(ownPins(index) > 0);
-  abortBufferIO(index, set);
+  abortBufferIO(index, BM_CHECKPOINT_NEEDED);
   unpin(index);
 }
 
@@ -221,7 +221,7 @@ function startWrite(ioh: PgAioHandle, slot: u32, rel: usize, from: u32, count: u
   if (rc >= 0) rc = mdStart(at, PGAIO_OP_WRITEV, rel, from, count, pagesOf(slot, count));
   const failed = rc < 0 && ioh.generation == generation && stateOf(ioh) == PGAIO_HS_HANDED_OUT;
   if (failed) {
-    for (let i: u32 = 0; i < count; i++) abandon(ioh, i, 0);
+    for (let i: u32 = 0; i < count; i++) abandon(ioh, i);
     pgaio_io_release(at);
     freeSlot(slot);
     return rc;

@@ -5,20 +5,22 @@
  * steps, so that an event loop can do it: a step that would have to wait answers BLOCKED.
  */
 import { E_IO_FAILED, E_LOCKED, OK, fail } from "../errors";
-import { my_procno, my_storage } from "../aio/backend";
+import { my_backend, my_procno, my_storage } from "../aio/backend";
 import { pgaio_io_register_callbacks } from "../aio/callback";
 import { PgAioHandle, acquireIdle, pgaio_io_release, stateOf } from "../aio/handle";
 import { pgaio_io_start_fsync } from "../aio/io";
 import { resultStatus } from "../aio/result";
 import { pgaio_io_set_target_smgr } from "../aio/target";
 import {
-  BLOCKED, NONE, PGAIO_HCB_MD_WRITEV, PGAIO_HF_SYNCHRONOUS, PGAIO_HS_HANDED_OUT, PGAIO_RS_ERROR,
+  BLOCKED, NONE, PGAIO_HCB_MD_WRITEV, PGAIO_HF_SYNCHRONOUS, PGAIO_HS_HANDED_OUT, PGAIO_OP_WRITEV,
+  PGAIO_RS_ERROR,
 } from "../aio/types";
 import { generationOf } from "../aio/wait";
 import { handleAt, handleId, handle_count } from "../shm/layout";
 import { segment_size, shared_buffers } from "../shm/settings";
 import {
-  BM_CHECKPOINT_NEEDED, BM_DIRTY, BM_IO_IN_PROGRESS, BM_TAG_VALID, BP_EXCLUSIVE, REL_FORK_MASK,
+  BM_CHECKPOINT_NEEDED, BM_DIRTY, BM_IO_ERROR, BM_IO_IN_PROGRESS, BM_TAG_VALID, BP_EXCLUSIVE,
+  REL_FORK_MASK,
   REL_REF_BYTES, RelFileRef, USE_NONE, bufState, changeState, descAt, lockContent, ownPins,
   packWref, pinIfTag, tagIs, tagOf, unlockContent, unpin, wrefGeneration, wrefHandle,
 } from "./buf";
@@ -144,6 +146,29 @@ function mark(op: FlushOperation): void {
   return (bufState(descAt(index)) & needed) == needed && concerns(op, index);
 }
 
+/** Whether a write of the buffer is under way. */
+@inline function isOnItsWay(op: FlushOperation, index: u32): bool {
+  const needed = BM_IO_IN_PROGRESS | BM_DIRTY;
+  return (bufState(descAt(index)) & needed) == needed && concerns(op, index);
+}
+
+/** Waits for all writes of this backend's: one has failed, and which is not known before. */
+function reapWrites(nowait: bool): i32 {
+  assert(my_procno != NONE);
+  let id = my_backend.in_flight_head;
+  while (id != NONE) { // each wait takes at least one I/O off the list, then it is begun anew
+    const ioh = handleAt(id);
+    if (ioh.op != PGAIO_OP_WRITEV) {
+      id = ioh.node_next;
+      continue;
+    }
+    const rc = waitPacked(packWref(ioh), nowait);
+    if (rc != OK) return rc;
+    id = my_backend.in_flight_head;
+  }
+  return OK;
+}
+
 /** Pins a buffer with whatever it holds; false if it holds nothing. */
 export function pinHeld(index: u32): bool {
   const desc = descAt(index);
@@ -180,12 +205,16 @@ function writeMarked(op: FlushOperation, nowait: bool): i32 {
 function settle(op: FlushOperation, nowait: bool): i32 {
   for (; op.next < shared_buffers; op.next++) {
     const index = op.next;
-    if (!isMarked(op, index)) continue;
+    if (!isOnItsWay(op, index) && !isMarked(op, index)) continue;
     if ((ownPins(index) & BP_EXCLUSIVE) != 0) return fail(E_LOCKED, NONE, 0, index + 1);
     const waited = waitBuffer(index, nowait);
     if (waited != OK) return waited;
-    if (my_storage().write_failed != 0) return tellWriteFailed();
     if (!isMarked(op, index)) continue;
+    if ((bufState(descAt(index)) & BM_IO_ERROR) != 0) {
+      const reaped = reapWrites(nowait);
+      if (reaped != OK) return reaped;
+    }
+    if (my_storage().write_failed != 0) return tellWriteFailed();
     const passed = passLock(index, nowait);
     if (passed != OK) return passed;
     op.phase = FLUSH_WRITE;

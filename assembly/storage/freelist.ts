@@ -7,6 +7,7 @@
  */
 import { E_BAD_STRATEGY, E_IO_FAILED, E_NO_BUFFERS, OK, fail } from "../errors";
 import { PgAioStorage, my_backend, my_procno, my_storage } from "../aio/backend";
+import { drain } from "../aio/doorbell";
 import { submitStaged } from "../aio/io";
 import { BLOCKED, NONE } from "../aio/types";
 import { waitForeign, waitOwn } from "../aio/wait";
@@ -174,6 +175,7 @@ function sweepClock(): u32 {
 export function getVictim(strategy: usize, nowait: bool): i32 {
   assert(my_procno != NONE);
   while (true) { // each round takes a use or a dirty page off the pool, or waits for an I/O
+    if (my_backend.in_flight_count > 0) drain();
     if (my_storage().write_failed != 0) return tellWriteFailed();
     const ring = changetype<AccessStrategy>(strategy);
     let number: u32 = strategy == 0 ? 0 : ringVictim(ring);
