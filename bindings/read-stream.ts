@@ -29,7 +29,7 @@ export interface ReadStreamOptions {
   readonly maintenance?: boolean;
   /** The system reads ahead by itself here: it is given no advice. @default false */
   readonly sequential?: boolean;
-  /** All of it will be wanted: begins with whole I/Os instead of working up to them. @default false */
+  /** All of it will be wanted: whole I/Os from the first instead of ever larger ones. @default false */
   readonly full?: boolean;
   /** What it looks ahead at in one go is submitted together. @default false */
   readonly batching?: boolean;
@@ -40,8 +40,8 @@ export interface ReadStreamOptions {
    */
   readonly lookAhead?: 'postgres18' | 'waits';
   /**
-   * How it uses the pool: `bulkread` and `vacuum` use a few buffers again and again, so that a large
-   * scan does not push out what others need; `normal` keeps what it reads. @default 'normal'
+   * How it uses the pool: `bulkread` and `vacuum` use a few buffers again and again, so that a
+   * large scan does not push out what others need; `normal` keeps what it reads. @default 'normal'
    */
   readonly strategy?: StrategyName;
   /** Aborting rejects the pending `next()` and ends the stream; its I/O runs on. */

@@ -26,8 +26,9 @@ const REF_BYTES = layout.REL_REF_BYTES;
 const EXTEND_BLOCKS_MAX = 64;
 
 /** `base/5/16384`, `global/1262_vm`, `pg_tblspc/16400/PG_18_202506291/5/t3_16401`. */
-const PATH =
-  /^(?:global|base\/(?<db>\d+)|pg_tblspc\/(?<spc>\d+)\/[^/]+\/(?<spcDb>\d+))\/(?<temp>t\d+_)?(?<rel>\d+)(?:_(?<fork>fsm|vm|init))?$/;
+const PLACE = /(?:global|base\/(?<db>\d+)|pg_tblspc\/(?<spc>\d+)\/[^/]+\/(?<spcDb>\d+))/.source;
+const FILE = /(?<temp>t\d+_)?(?<rel>\d+)(?:_(?<fork>fsm|vm|init))?/.source;
+const PATH = new RegExp(`^${PLACE}/${FILE}$`);
 
 /** A relation by the path of its file below the data directory, without a segment's suffix. */
 export function relationOfPath(path: string): {

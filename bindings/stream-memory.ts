@@ -97,9 +97,10 @@ export class StreamMemory {
     const kind = STRATEGIES[options.strategy ?? 'normal'];
     if (kind === layout.BAS_NORMAL) return 0;
     const at = this.#take(STRATEGY_BYTES);
-    const setting = options.maintenance === true ? 'MAINTENANCE' : 'EFFECTIVE';
-    const ios =
-      options.ioConcurrency ?? core.exports.pgaio_get_guc(layout[`GUC_${setting}_IO_CONCURRENCY`]);
+    const { GUC_EFFECTIVE_IO_CONCURRENCY, GUC_MAINTENANCE_IO_CONCURRENCY } = layout;
+    const setting =
+      options.maintenance === true ? GUC_MAINTENANCE_IO_CONCURRENCY : GUC_EFFECTIVE_IO_CONCURRENCY;
+    const ios = options.ioConcurrency ?? core.exports.pgaio_get_guc(setting);
     core.check(core.exports.GetAccessStrategy(at, STRATEGY_BYTES, kind, ios));
     return at;
   }

@@ -32,6 +32,7 @@ import {
   staged,
   submitted,
 } from './misuse-row.ts';
+import { STREAM_ROWS } from './misuse-stream-rows.ts';
 
 const METHOD_SYNC: Restriction = ({ method }) =>
   method === 'sync' ? undefined : 'a check of method sync';
@@ -787,4 +788,5 @@ export const ROWS: readonly Row[] = [
   ...SETTING_UP,
   ...FRAMES,
   ...FILES,
+  ...STREAM_ROWS,
 ];

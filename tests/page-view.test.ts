@@ -120,7 +120,8 @@ test('says what pageinspect says of the pages of a real cluster', () => {
   const cluster = makeCluster18({
     sql: [
       'CREATE EXTENSION pageinspect',
-      "CREATE TABLE t AS SELECT g AS id, repeat('x', g % 90) AS note FROM generate_series(1, 2000) g",
+      "CREATE TABLE t AS SELECT g AS id, repeat('x', g % 90) AS note " +
+        'FROM generate_series(1, 2000) g',
       'DELETE FROM t WHERE id % 7 = 0',
       'VACUUM t',
       "UPDATE t SET note = 'y' WHERE id % 11 = 0",

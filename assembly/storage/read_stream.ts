@@ -146,7 +146,9 @@ const STARTED: i32 = 1;
 @inline export function bufferSlot(s: ReadStream, index: u32): usize {
   return <usize>s.buffers + 4 * <usize>index;
 }
-@inline function waitDriven(s: ReadStream): bool { return (s.flags & READ_STREAM_WAIT_DRIVEN) != 0; }
+@inline function waitDriven(s: ReadStream): bool {
+  return (s.flags & READ_STREAM_WAIT_DRIVEN) != 0;
+}
 
 /**
  * Hands out the next buffer into the 8 bytes at `out`: buffer number, and the address of its data.
@@ -221,7 +223,7 @@ function nextFast(s: ReadStream, out: usize): i32 {
   return 1;
 }
 
-/** The block after the one handed out is not there: it becomes the pending read, or its I/O runs. */
+/** The block after the one handed out is not there: its I/O runs, or it is the pending read. */
 function leaveFastPath(s: ReadStream, block: u32, rc: i32): void {
   assert(s.fast_path == 1);
   const index = s.oldest_buffer_index;
@@ -391,6 +393,7 @@ function lookAhead(s: ReadStream, supplied: bool): void {
 }
 
 function lookFurther(s: ReadStream): i32 {
+  assert(s.fast_path == 0);
   while (shouldLookAhead(s)) { // each round takes a block from the source or starts a read
     if (isFull(s)) {
       const rc = startPendingRead(s);

@@ -102,6 +102,7 @@ export function read_stream_size(flags: u32, strategy: u32, temporary: u32, aske
   if (rc < 0) return <f64>rc;
   rc = checkStrategy(strategy);
   if (rc < 0) return <f64>rc;
+  assert(data_size % 4 == 0);
   measure(flags, strategy, temporary != 0, asked);
   return <f64>(ringOffset(data_size) + 4 * ring_size);
 }
@@ -130,6 +131,7 @@ export function read_stream_begin_relation(at: u32, bytes: u32, flags: u32, stra
   if (bytes < needed) return fail(E_STREAM_MEMORY, NONE, 0, bytes, needed);
   memory.fill(at, 0, needed);
   const s = changetype<ReadStream>(at);
+  assert(s.magic == 0);
   s.flags = flags;
   s.temporary = <u32>temporary;
   s.per_buffer_data_size = data_size;
@@ -194,11 +196,13 @@ function check(at: u32): i32 {
   const rc = checkMayAct();
   if (rc < 0) return rc;
   if (!isStream(at)) return fail(E_BAD_STREAM, NONE, 0, at);
+  assert(changetype<ReadStream>(at).max_ios > 0);
   return changetype<ReadStream>(at).busy == 0 ? OK : fail(E_STREAM_BUSY, NONE, 0, at);
 }
 function isStream(at: u32): bool {
   if ((at & 7) != 0 || !isCallers(at, READ_STREAM_BYTES)) return false;
   const s = changetype<ReadStream>(at);
+  assert(my_procno != NONE);
   return s.magic == READ_STREAM_MAGIC && s.self == at && s.procno == my_procno;
 }
 
@@ -207,6 +211,7 @@ export function read_stream_set_range(at: u32, from: u32, to: u32): i32 {
   const rc = check(at);
   if (rc < 0) return rc;
   if (from > to) return fail(E_BAD_BLOCKS, NONE, 0, from, to);
+  assert(changetype<ReadStream>(at).busy == 0);
   const s = changetype<ReadStream>(at);
   s.source = SOURCE_RANGE;
   s.range_next = from;
@@ -218,6 +223,7 @@ export function read_stream_set_range(at: u32, from: u32, to: u32): i32 {
 export function read_stream_set_callback(at: u32): i32 {
   const rc = check(at);
   if (rc < 0) return rc;
+  assert(changetype<ReadStream>(at).busy == 0);
   changetype<ReadStream>(at).source = SOURCE_CALLBACK;
   return OK;
 }
@@ -231,6 +237,7 @@ export function read_stream_feed(at: u32, blocks: u32, count: u32): i32 {
   if ((blocks & 3) != 0 || count > RING_MAX || !isCallers(blocks, 4 * count)) {
     return fail(E_BAD_ADDRESS, NONE, 0, blocks, 4 * <f64>count);
   }
+  assert(s.ring_size > 0);
   const taken = min(count, s.ring_size - (s.ring_tail - s.ring_head));
   for (let i: u32 = 0; i < taken; i++) {
     const block = load<u32>(blocks + 4 * i);
@@ -249,6 +256,7 @@ export function read_stream_feed_end(at: u32): i32 {
   if (rc < 0) return rc;
   const s = changetype<ReadStream>(at);
   if (s.source != SOURCE_RING) return fail(E_STREAM_SOURCE, NONE, 0, at);
+  assert(s.ring_size > 0);
   s.ring_closed = 1;
   return OK;
 }
@@ -293,6 +301,7 @@ export function ReleaseBuffers(out: u32, count: u32): i32 {
   if ((out & 3) != 0 || count > READ_STREAM_OUT_MAX || !isCallers(out, OUT_BYTES * count)) {
     return fail(E_BAD_ADDRESS, NONE, 0, out, OUT_BYTES * <f64>count);
   }
+  assert(count <= READ_STREAM_OUT_MAX);
   let failed: i32 = OK;
   for (let i: u32 = 0; i < count; i++) {
     const place = out + OUT_BYTES * i;
@@ -315,6 +324,7 @@ export function read_stream_next_block(at: u32): f64 {
   const s = changetype<ReadStream>(at);
   s.busy = 1;
   const block = nextBlockOf(s, 0);
+  assert(s.busy == 1);
   s.busy = 0;
   if (block == BLOCK_STARVED) return <f64>InvalidBlockNumber + 1;
   return block == BLOCK_END ? <f64>InvalidBlockNumber : <f64>block;
@@ -341,6 +351,7 @@ export function read_stream_resume(at: u32): i32 {
   const rc = check(at);
   if (rc < 0) return rc;
   const s = changetype<ReadStream>(at);
+  assert(s.max_ios > 0);
   if (s.distance > 0 || s.failed || s.error_code != 0) return OK;
   s.distance = s.resume_distance;
   s.combine_distance = s.resume_combine;
@@ -357,6 +368,7 @@ export function read_stream_reset(at: u32, nowait: u32): i32 {
   const s = changetype<ReadStream>(at);
   rc = drain(s, nowait != 0);
   if (rc == OK) start(s, 1);
+  assert(rc <= READ_STREAM_BLOCKED);
   return rc;
 }
 
@@ -367,6 +379,7 @@ export function read_stream_end(at: u32, nowait: u32): i32 {
   const s = changetype<ReadStream>(at);
   rc = drain(s, nowait != 0);
   if (rc == OK) s.magic = 0;
+  assert(rc <= READ_STREAM_BLOCKED);
   return rc;
 }
 

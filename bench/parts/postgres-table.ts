@@ -60,7 +60,8 @@ async function makeTable(client: pg.Client, pages: number) {
     'CREATE EXTENSION pg_buffercache',
     'CREATE UNLOGGED TABLE big (id int, body text)',
     'ALTER TABLE big ALTER body SET STORAGE PLAIN',
-    `INSERT INTO big SELECT g, repeat(chr(65 + g % 26), ${ROW_BYTES}) FROM generate_series(1, ${pages}) g`,
+    `INSERT INTO big SELECT g, repeat(chr(65 + g % 26), ${ROW_BYTES})
+      FROM generate_series(1, ${pages}) g`,
     'CHECKPOINT',
   ]) {
     await client.query(statement);

@@ -75,7 +75,7 @@ export async function wasmPinner(blocks: number): Promise<Runner> {
   text.setFeatures(binaryen.Features.All);
   const caller = await WebAssembly.instantiate(new WebAssembly.Module(text.emitBinary()), {
     env: { memory },
-    core: core.exports as WebAssembly.ModuleImports,
+    core: core.exports as Record<string, WebAssembly.ImportValue>,
   });
   const run = caller.exports.run as (pairs: number, rel: number, blocks: number) => void;
   return {
