@@ -340,6 +340,20 @@ pages('stop at a pause, and go on after it', async () => {
   assert.ok((parts[0] ?? 0) >= 25 && (parts[0] ?? 0) < 100, `${parts}`);
 });
 
+pages('can be ended from within the callback that gives their blocks', async () => {
+  cluster.fill(50);
+  await using aio = await engineOver(cluster, SYNC);
+  using relation = aio.relation(LOCATOR);
+  let next = 0;
+  const stream: ReadStream = relation.readNext(() => {
+    if (next === 20) stream[Symbol.dispose]();
+    return next++;
+  });
+  for await (const _ of stream) assert.ok(next < 40);
+  await stream[Symbol.asyncDispose]();
+  assert.is(pinnedIn(aio), 0);
+});
+
 pages('of a bulk read use a few buffers again and again', async () => {
   cluster.fill(2000);
   await using aio = await engineOver(cluster, SYNC);
