@@ -742,6 +742,7 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       fd_pwrite: nothing,
       fd_sync: nothing,
       fd_datasync: nothing,
+      fd_advise: nothing,
     },
     pgaio: {
       report: nothing,

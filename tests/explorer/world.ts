@@ -35,6 +35,7 @@ const MEMORY_PAGES = 48;
 const STACKS = 24;
 export /** Relations have no files here. */
 const NO_FILE = -5;
+const WASI_ENOSYS = 52;
 const FOREVER = Number.POSITIVE_INFINITY;
 
 /** What an instance is given by its thread: see world's imports. */
@@ -249,6 +250,7 @@ export class World {
         fd_pwrite: io(true),
         fd_sync: sync,
         fd_datasync: sync,
+        fd_advise: () => WASI_ENOSYS,
       },
       pgaio: {
         reopen: (id: number) => this.#systemCall(thread, () => this.files.reopen(thread, id)),
