@@ -182,12 +182,10 @@ const READING: readonly Row[] = [
     settings: SETTINGS,
     arrange: (bench) => {
       const rel = relation(bench);
-      const op = rel.operation();
       const [started] = rel.startAll(0, 2);
       if (started === undefined) throw new Error('nothing was started');
-      bench.u8.copyWithin(op, started.op, started.op + layout.READ_OPERATION_BYTES);
-      bench.pg.WaitReadBuffers(op, 0);
-      return () => bench.pg.WaitReadBuffers(op, 0);
+      bench.pg.WaitReadBuffers(started.op, 0);
+      return () => bench.pg.WaitReadBuffers(started.op, 0);
     },
     repair: letGo,
   },
@@ -285,13 +283,13 @@ const FULL: readonly Row[] = [
     code: 'PGAIO_NO_LOCAL_MEMORY',
     message: 'no 1 page frames for local buffers',
     sqlstate: '53200',
-    settings: { ...SETTINGS, io_frames: 1 },
+    settings: { ...SETTINGS, io_frames: 4 },
     arrange: (bench) => {
       const rel = relation(bench, true);
-      bench.frames(1);
+      bench.frames(4);
       return () => rel.pin(0);
     },
-    repair: (bench) => void bench.pg.pgaio_frames_free(bench.ctl('frames'), 1),
+    repair: (bench) => void bench.pg.pgaio_frames_free(bench.ctl('frames'), 4),
   },
 ];
 

@@ -28,9 +28,9 @@ import {
 } from "../shm/settings";
 import { SYNC_REQUEST_BYTES, WRITE_SLOT_BYTES } from "../shm/sizes";
 import {
-  BM_CHECKPOINT_NEEDED, BM_DIRTY, BM_IO_IN_PROGRESS, BM_VALID, BP_EXCLUSIVE, BP_SHARE, IO_READY, REL_REF_BYTES, USE_NONE,
-  abortBufferIO, bufState, descAt, ownPins, packWref, pageAt, startBufferIO, tagOf, tryLockContent,
-  unlockContent, unpin,
+  BM_CHECKPOINT_NEEDED, BM_DIRTY, BM_IO_IN_PROGRESS, BM_VALID, BP_EXCLUSIVE, BP_SHARE, IO_READY,
+  REL_REF_BYTES, USE_NONE, abortBufferIO, bufState, descAt, ownPins, packWref, pageAt,
+  startBufferIO, tagOf, tryLockContent, unlockContent, unpin,
 } from "./buf";
 import { bucketOf, lookupPin } from "./buf_table";
 import { PgAioBufferControl, blockOn, waitOldest } from "./freelist";
