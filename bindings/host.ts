@@ -10,6 +10,8 @@ export interface WasiIo {
   fd_pwrite(fd: number, iovs: number, iovsLen: number, offset: bigint, nwritten: number): number;
   fd_sync(fd: number): number;
   fd_datasync(fd: number): number;
+  /** Hints what will be read; left out where the system has no call for it. */
+  fd_advise?(fd: number, offset: bigint, length: bigint, advice: number): number;
 }
 
 export interface OpenFlags {
@@ -17,6 +19,8 @@ export interface OpenFlags {
   readonly write?: boolean;
   /** Made if it is not there; implies `write`. @default false */
   readonly create?: boolean;
+  /** With `create`: it must not be there yet. @default false */
+  readonly exclusive?: boolean;
   /** Past the page cache (O_DIRECT); addresses, lengths, offsets aligned. @default false */
   readonly direct?: boolean;
 }
@@ -55,6 +59,10 @@ export interface IoProvider {
   /** Bytes of an open file. */
   size(fd: number, scratch: Scratch): number;
   close(fd: number): void;
+  /** Cuts an open file, or lengthens it with zeros: relations need it. */
+  truncate?(fd: number, bytes: number, scratch: Scratch): void;
+  /** Removes a file: relations need it. */
+  unlink?(path: string, scratch: Scratch): void;
   /** The instance it was bound for has left. */
   end?(): void;
 }
@@ -121,12 +129,16 @@ export interface CoreHost {
   readonly tablespaceVersionDirectory?: string | undefined;
   /** Makes the rings of method IO_URING, where there are any. */
   readonly uring?: ((memory: WebAssembly.Memory) => UringHost) | undefined;
+  /** Where relations lie: precedes their paths. */
+  readonly dataDirectory?: string | undefined;
   /** Number of this thread among those that may join the memory. */
   readonly thread: number;
   /** Whether descriptors opened here are closed when this thread ends. */
   readonly descriptorsEndWithThread?: boolean | undefined;
   /** Keeps the process alive from `hold` to `release`: while I/O is in flight. */
   readonly keepAlive?: { hold(): void; release(): void } | undefined;
+  /** Resolves in a later turn of the event loop, when others have had theirs. */
+  readonly turn?: (() => Promise<void>) | undefined;
   /** Something happened that a monitor may want to know of. Must not throw. */
   readonly onEvent?: ((event: AioEvent) => void) | undefined;
 }

@@ -7,6 +7,7 @@ import { AioUnavailableError } from './errors.ts';
 import type { CoreHost, IoDevice, UringHost, WasiIo } from './host.ts';
 import * as layout from './layout.ts';
 import type { CoreReport } from './report.ts';
+import type { SegmentImports } from './segments.ts';
 import { readTargetData } from './target.ts';
 
 /**
@@ -50,7 +51,9 @@ export interface ImportState {
   /** Takes a report while the core runs. */
   onReport: (report: CoreReport) => void;
   readonly callbacks: Map<number, CoreCallbacks>;
-  /** What each callback threw last. */
+  /** Asked for the next block, by address of a read stream; the address of room for its data. */
+  readonly sources: Map<number, (data: number) => number | undefined>;
+  /** What each callback threw last; 0 stands for those of read streams. */
   readonly thrown: Map<number, unknown>;
   /** What a device or provider threw last. */
   deviceError: unknown;
@@ -58,6 +61,8 @@ export interface ImportState {
   depth: number;
   /** Opens the target of a handle for this thread: descriptor, or -errno. */
   reopen: (io: number) => number;
+  /** Files of relations; until they are known there are none. */
+  segments: SegmentImports;
 }
 export interface MadeInstance {
   readonly memory: WebAssembly.Memory;
@@ -77,10 +82,12 @@ export async function instantiate(
     reports,
     onReport: (report) => void reports.push(report),
     callbacks: new Map(),
+    sources: new Map(),
     thrown: new Map(),
     deviceError: undefined,
     depth: 0,
     reopen: () => -EIO,
+    segments: NO_SEGMENTS,
   };
   const u32 = new Uint32Array(memory.buffer);
   const uring = host.uring?.(memory);
@@ -89,7 +96,7 @@ export async function instantiate(
     wasi_snapshot_preview1: guarded(state, host.provider.bind(memory)),
     pgaio: {
       report: reporter(state, u32),
-      callback: callbackRunner(state),
+      callback: callbackRunner(state, u32),
       submit: submitter(state, host.device, u32),
       wait_one: waiter(state, host.device),
       reopen: (io: number): number => state.reopen(io),
@@ -99,6 +106,14 @@ export async function instantiate(
       uring_wait: uring?.wait ?? unsupported,
       uring_taken: uring?.taken ?? unsupported,
       uring_leave: uring?.leave ?? unsupported,
+      segment_open: (rel: number, procno: number, segment: number, create: number): number =>
+        state.segments.segment_open(rel, procno, segment, create),
+      segment_close: (fd: number): number => state.segments.segment_close(fd),
+      segment_size: (fd: number): number => state.segments.segment_size(fd),
+      segment_truncate: (fd: number, bytes: number): number =>
+        state.segments.segment_truncate(fd, bytes),
+      segment_unlink: (rel: number, procno: number, segment: number): number =>
+        state.segments.segment_unlink(rel, procno, segment),
     },
   });
   return { memory, exports: instance.exports as unknown as CoreExports, state, uring };
@@ -106,6 +121,14 @@ export async function instantiate(
 
 const ENOSYS = 38;
 const unsupported = (): number => -ENOSYS;
+const NO_FILE = (): number => -EIO;
+const NO_SEGMENTS: SegmentImports = {
+  segment_open: NO_FILE,
+  segment_close: NO_FILE,
+  segment_size: NO_FILE,
+  segment_truncate: NO_FILE,
+  segment_unlink: NO_FILE,
+};
 
 /** A provider that throws has failed with EIO: an error must not unwind the core's frames. */
 function guarded(state: ImportState, io: WasiIo) {
@@ -134,9 +157,17 @@ function guarded(state: ImportState, io: WasiIo) {
     fd_pwrite: transfer(io.fd_pwrite),
     fd_sync: sync(io.fd_sync),
     fd_datasync: sync(io.fd_datasync),
+    fd_advise: (fd: number, offset: bigint, length: bigint, advice: number): number => {
+      try {
+        return io.fd_advise?.(fd, offset, length, advice) ?? WASI_ENOSYS;
+      } catch (error) {
+        return failed(error);
+      }
+    },
   };
 }
 const WASI_EIO = 29;
+const WASI_ENOSYS = 52;
 
 function reporter(state: ImportState, u32: Uint32Array) {
   return (
@@ -165,8 +196,11 @@ function reporter(state: ImportState, u32: Uint32Array) {
   };
 }
 
+/** InvalidBlockNumber: the end of a stream. */
+const NO_BLOCK = 0xffffffff;
+
 /** Runs one phase. What a callback throws never reaches the core: it would unwind its frames. */
-function callbackRunner(state: ImportState) {
+function callbackRunner(state: ImportState, u32: Uint32Array) {
   return (phase: number, id: number, ioh: number, cbData: number, result: number): number => {
     const callbacks = state.callbacks.get(id);
     state.depth++;
@@ -174,6 +208,9 @@ function callbackRunner(state: ImportState) {
       switch (phase) {
         case layout.PGAIO_CB_STAGE:
           callbacks?.stage?.(ioh, cbData);
+          return 0;
+        case layout.PGAIO_CB_NEXT_BLOCK:
+          u32[result >>> 2] = state.sources.get(ioh)?.(cbData) ?? NO_BLOCK;
           return 0;
         case layout.PGAIO_CB_COMPLETE_SHARED:
           callbacks?.complete_shared?.(ioh, result, cbData);

@@ -24,76 +24,22 @@ import { directProvider } from '../host/node/direct-provider.ts';
 import { providerFrom } from '../host/node/host.ts';
 import { coreModule } from '../host/node/module.ts';
 import { attach } from '../host/node/raw.ts';
-import { probeUring, reasonWords } from '../host/node/uring.ts';
 import { wasiProvider } from '../host/node/wasi-provider.ts';
 import type { FaultyOptions } from './faulty-module.ts';
-import { type DeviceMode, type Faults, newCounts, TestDevice } from './test-device.ts';
+import { type DeviceMode, type Faults, Injection, newCounts, TestDevice } from './test-device.ts';
+import { ALL_VARIANTS, type Restriction, unavailable, type Variant } from './variants.ts';
 
 export type { Faults } from './test-device.ts';
+export * from './variants.ts';
 
 export const BLOCK = 8192;
 
-export interface Variant {
-  readonly name: string;
-  readonly method: 'sync' | 'worker' | 'io_uring' | 'host';
-  readonly provider: 'direct' | 'wasi';
-  readonly shared: boolean;
-  /** Where io_uring's rings lie. */
-  readonly ring?: 'checked' | 'shared';
-}
-
-/** Every way to execute I/O. A method to come is one more row. */
-const ALL_VARIANTS: readonly Variant[] = [
-  { name: 'sync, direct, shared', method: 'sync', provider: 'direct', shared: true },
-  { name: 'sync, wasi, shared', method: 'sync', provider: 'wasi', shared: true },
-  { name: 'worker, direct', method: 'worker', provider: 'direct', shared: true },
-  { name: 'worker, wasi', method: 'worker', provider: 'wasi', shared: true },
-  { name: 'io_uring, checked', method: 'io_uring', provider: 'direct', shared: true },
-  {
-    name: 'io_uring, shared',
-    method: 'io_uring',
-    provider: 'direct',
-    shared: true,
-    ring: 'shared',
-  },
-  { name: 'sync, direct, unshared', method: 'sync', provider: 'direct', shared: false },
-  { name: 'sync, wasi, unshared', method: 'sync', provider: 'wasi', shared: false },
-  { name: 'host, shared', method: 'host', provider: 'direct', shared: true },
-  { name: 'host, unshared', method: 'host', provider: 'direct', shared: false },
-];
-
-/** Why this machine cannot run a variant; undefined if it can. */
-function unavailable({ method, ring }: Variant): string | undefined {
-  if (method !== 'io_uring') return undefined;
-  const { reason, sharedRings } = probeUring();
-  if (reason !== undefined) return reasonWords(reason);
-  return ring === 'shared' && !sharedRings ? 'no rings in the linear memory here' : undefined;
-}
-export const VARIANTS = ALL_VARIANTS.filter((variant) => unavailable(variant) === undefined);
-/** Methods of `Aio.create` for tests over threads, each with the options that select it. */
-export const THREAD_METHODS = VARIANTS.filter(
-  ({ method, provider, shared }) => shared && provider === 'direct' && method !== 'host',
-);
-
-/** Why a variant is left out of a suite; undefined if it is not. */
-export type Restriction = (variant: Variant) => string | undefined;
-export const IN_FLIGHT_ONLY: Restriction = ({ method }) =>
-  method === 'host' ? undefined : 'only the device of the test keeps I/O in flight at will';
-export const SYNC_ONLY: Restriction = ({ method }) =>
-  method === 'host' ? 'the device of the test takes the place of WASI' : undefined;
-export const ONE_VARIANT: Restriction = (variant) =>
-  variant === VARIANTS[0] ? undefined : 'does not depend on how I/O is executed';
-export const SHARED_ONLY: Restriction = ({ shared }) =>
-  shared ? undefined : 'another thread cannot join plain memory';
-
-/** For suites in which an I/O worker is one more reader and writer of the memory, no more. */
-export const ONE_WORKER: Restriction = ({ method, provider }) =>
-  method === 'worker' && provider === 'wasi'
-    ? 'how a worker reads does not matter here, and each core waits for a thread to start'
-    : undefined;
-
 export interface OpenOptions extends Settings {
   readonly faults?: Faults;
+  /** Faults that the test puts in as it goes: `bench.injection`. @default false */
+  readonly inject?: boolean;
+  /** A cluster instead of the bench's own directory. */
+  readonly dataDirectory?: string;
   /** How the device of method host begins. @default 'wait' */
   readonly device?: DeviceMode;
 }
@@ -240,6 +186,7 @@ export class Bench {
   readonly pg: RawCore;
   readonly variant: Variant;
   readonly device: TestDevice;
+  readonly injection: Injection;
   readonly reports: AioReport[];
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
@@ -257,6 +204,7 @@ export class Bench {
   private constructor(made: Made, variant: Variant, options: OpenOptions) {
     this.pg = made.pg;
     this.device = made.device;
+    this.injection = made.injection;
     this.reports = made.reports;
     this.#provider = made.provider;
     this.#directory = made.directory;
@@ -272,11 +220,12 @@ export class Bench {
   }
 
   static async open(variant: Variant, options: OpenOptions, host?: Bench): Promise<Bench> {
-    const { faults, device: mode, ...settings } = options;
+    const { faults, device: mode, inject = false, dataDirectory, ...settings } = options;
     const directory =
       host === undefined ? mkdtempSync(join(tmpdir(), 'pgaio-test-')) : host.#directory;
-    const provider = await providerOf(variant, directory, faults);
-    const device = new TestDevice(mode ?? 'wait', faults);
+    const injection = host?.injection ?? new Injection();
+    const provider = await providerOf(variant, directory, inject ? {} : faults, injection);
+    const device = new TestDevice(mode ?? 'wait', faults, injection);
     const reports: AioReport[] = [];
     const pg = await attach({
       ...SMALL,
@@ -287,10 +236,12 @@ export class Bench {
       shared: variant.shared,
       provider,
       device,
+      dataDirectory: dataDirectory ?? (variant.provider === 'wasi' ? '' : directory),
       onReport: (report) => reports.push(report),
     });
     const owned = host === undefined;
-    const bench = new Bench({ pg, provider, device, reports, directory, owned }, variant, options);
+    const made = { pg, provider, device, injection, reports, directory, owned };
+    const bench = new Bench(made, variant, options);
     if (owned && variant.method === 'worker') await bench.#workerReady();
     return bench;
   }
@@ -682,10 +633,12 @@ async function providerOf(
   variant: Variant,
   directory: string,
   faults: Faults | undefined,
+  injection: Injection,
 ): Promise<IoProvider> {
   const root = variant.provider === 'wasi' ? directory : undefined;
   if (faults === undefined) return root === undefined ? directProvider() : wasiProvider(root);
-  const options: FaultyOptions = { faults, counts: newCounts(), root };
+  const injected = injection.words;
+  const options: FaultyOptions = { faults, counts: newCounts(), injected, root };
   const url = new URL('./faulty-module.js', import.meta.url).href;
   return providerFrom({ name: 'module', url, options });
 }
@@ -694,6 +647,7 @@ interface Made {
   readonly pg: RawCore;
   readonly provider: IoProvider;
   readonly device: TestDevice;
+  readonly injection: Injection;
   readonly reports: AioReport[];
   readonly directory: string;
   readonly owned: boolean;
@@ -768,6 +722,7 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       fd_pwrite: nothing,
       fd_sync: nothing,
       fd_datasync: nothing,
+      fd_advise: nothing,
     },
     pgaio: {
       report: nothing,
@@ -781,6 +736,11 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       uring_wait: nothing,
       uring_taken: nothing,
       uring_leave: nothing,
+      segment_open: nothing,
+      segment_close: nothing,
+      segment_size: nothing,
+      segment_truncate: nothing,
+      segment_unlink: nothing,
     },
   });
   return instance.exports as unknown as CoreExports;

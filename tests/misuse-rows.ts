@@ -17,6 +17,7 @@ import {
   SMALL,
 } from './harness.ts';
 import { HANDLE_ROWS } from './misuse-held-rows.ts';
+import { POOL_ROWS } from './misuse-pool-rows.ts';
 import {
   drain,
   HELD,
@@ -32,6 +33,7 @@ import {
   staged,
   submitted,
 } from './misuse-row.ts';
+import { STREAM_ROWS } from './misuse-stream-rows.ts';
 import { URING_ROWS } from './misuse-uring-rows.ts';
 
 const METHOD_SYNC: Restriction = ({ method }) =>
@@ -292,8 +294,6 @@ const REPORTS: readonly Row[] = [
   ...(
     [
       [0, 'aio_invalid_cb'],
-      [2, 'aio_shared_buffer_readv_cb'],
-      [3, 'aio_local_buffer_readv_cb'],
       [40, 'aio_host_cb_40'],
     ] as const
   ).map(
@@ -658,14 +658,14 @@ const SETTING_UP: readonly Row[] = [
   {
     sentence: 'takes no memory that is too small',
     code: 'PGAIO_MEMORY_SIZE',
-    message: 'shared memory has 65536 bytes and needs 1318912',
+    message: 'shared memory has 65536 bytes and needs 1732608',
     only: ONE_VARIANT,
     arrange: () => rejected(attach({ ...SMALL, memory: newMemory(1) })),
   },
   {
     sentence: 'refuses settings that need more than 4 GiB',
     code: 'PGAIO_MEMORY_LIMIT',
-    message: 'settings need 8796093808640 bytes of shared memory, the most is 4294901760',
+    message: 'settings need 8875555049472 bytes of shared memory, the most is 4294901760',
     sqlstate: '53200',
     only: ONE_VARIANT,
     arrange: () => rejected(attach({ ...SMALL, shared_buffers: 1073741823 })),
@@ -777,4 +777,6 @@ export const ROWS: readonly Row[] = [
   ...SETTING_UP,
   ...FRAMES,
   ...FILES,
+  ...STREAM_ROWS,
+  ...POOL_ROWS,
 ];

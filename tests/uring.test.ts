@@ -3,7 +3,15 @@
  * spoilt memory nor a thread that ends in the middle does harm.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, constants, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';

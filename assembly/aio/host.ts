@@ -22,11 +22,43 @@ export declare function fd_sync(fd: i32): i32;
 export declare function fd_datasync(fd: i32): i32;
 
 /**
+ * WASI: says what will be done with a part of the file (advice 3: it will be needed). Errno or 0;
+ * ENOSYS where the host has no such call.
+ */
+@external("wasi_snapshot_preview1", "fd_advise")
+export declare function fd_advise(fd: i32, offset: u64, length: u64, advice: u32): i32;
+
+/**
  * Opens the target of handle `io` for this thread, where descriptors are not shared between
  * threads. A descriptor, or -errno. It stays the host's: it keeps and closes what it opened.
  */
 @external("pgaio", "reopen")
 export declare function host_reopen(io: u32): i32;
+
+/**
+ * Opens segment `segment` of a relation fork (`rel`: a RelFileRef) for reading and writing, or for
+ * reading where writing is not allowed. `procno`: whose it is if it is temporary. `create`: 1 it is
+ * made if it is not there, 2 and must not be there. A descriptor as the WASI functions take it, or
+ * -errno. It is the core's to close.
+ */
+@external("pgaio", "segment_open")
+export declare function host_segment_open(rel: usize, procno: u32, segment: u32, create: u32): i32;
+
+/** Closes a descriptor that segment_open gave. */
+@external("pgaio", "segment_close")
+export declare function host_segment_close(fd: i32): i32;
+
+/** Bytes of an open segment, or -errno. */
+@external("pgaio", "segment_size")
+export declare function host_segment_size(fd: i32): f64;
+
+/** Cuts an open segment, or lengthens it with zeros. 0 or -errno. */
+@external("pgaio", "segment_truncate")
+export declare function host_segment_truncate(fd: i32, bytes: f64): i32;
+
+/** Removes the file of a segment. 0 or -errno. */
+@external("pgaio", "segment_unlink")
+export declare function host_segment_unlink(rel: usize, procno: u32, segment: u32): i32;
 
 /**
  * A report to be put into words, see report.ts. `io` and `owner` are -1 without a handle;

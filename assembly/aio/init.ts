@@ -21,9 +21,13 @@ import {
   publishSettings,
 } from "../shm/settings";
 import { dropFilesOf } from "../shm/files";
+import { adoptPins, dropBuffersOf } from "../storage/buf";
+import { dropWriteSlotsOf } from "../storage/buf_write";
 import { freeFramesOf } from "../storage/frames";
+import { forgetLocalBuffers } from "../storage/localbuf";
+import { closeAll } from "../storage/smgr";
 import {
-  anySlotTaken, claimSlot, freeSlot, my_backend, my_procno, setThread, stage_depth,
+  anySlotTaken, claimSlot, freeSlot, my_backend, my_procno, my_storage, setThread, stage_depth,
   threadMark,
 } from "./backend";
 import { checkMayAct } from "./check";
@@ -115,6 +119,8 @@ export function pgaio_init_backend(private_descriptors: u32): i32 {
   const procno = claimSlot();
   if (procno == NONE) return fail(E_NO_SLOT, NONE, 0, max_backends);
   my_backend.private_descriptors = private_descriptors;
+  adoptPins(procno);
+  my_storage().write_failed = 0;
   rc = methodJoinBackend();
   if (rc < 0) freeSlot();
   return rc < 0 ? rc : procno;
@@ -157,6 +163,11 @@ export function pgaio_shutdown(): i32 {
   }
   rc = waitForEstates();
   if (rc < 0) return rc;
+  rc = closeAll();
+  if (rc < 0) return rc;
+  dropBuffersOf(my_procno);
+  dropWriteSlotsOf(my_procno);
+  forgetLocalBuffers();
   dropOwnersOf(my_procno);
   freeFramesOf(my_procno);
   dropFilesOf(my_procno);

@@ -29,9 +29,14 @@ export const GUC_IO_WORKER_LAUNCH_INTERVAL: u32 = 14; // ms between two launches
 export const GUC_SEGMENT_SIZE: u32 = 15; // blocks of a relation's file
 export const GUC_MAX_FILES: u32 = 16; // files that other threads can open again
 export const GUC_CALLBACKS_EVERYWHERE: u32 = 17; // bit n: every thread loads host callback 32 + n
-export const GUC_RING: u32 = 18; // where io_uring's rings lie: RING_*
-export const GUC_IO_FRAMES: u32 = 19; // page frames for I/O without the buffer pool
-export const GUC_COUNT: u32 = 20;
+export const GUC_IO_FRAMES: u32 = 18; // page frames for I/O without the buffer pool
+export const GUC_TEMP_BUFFERS: u32 = 19; // local buffers, taken from the page frames on first use
+export const GUC_ZERO_DAMAGED_PAGES: u32 = 20; // 1: invalid pages are zeroed as they are read
+export const GUC_IGNORE_CHECKSUM_FAILURE: u32 = 21; // 1: failures are warned of only
+export const GUC_RING: u32 = 22; // where io_uring's rings lie: RING_*
+export const GUC_EFFECTIVE_IO_CONCURRENCY: u32 = 23; // I/Os at once of a read stream
+export const GUC_MAINTENANCE_IO_CONCURRENCY: u32 = 24; // the same for READ_STREAM_MAINTENANCE
+export const GUC_COUNT: u32 = 25;
 
 export const RING_CHECKED: u32 = 0; // with the host, which looks at each entry
 export const RING_SHARED: u32 = 1; // in the linear memory
@@ -48,6 +53,9 @@ export let io_combine_limit: u32 = 16;
 export let max_backends: u32 = 16;
 export let shared_buffers: u32 = 16384;
 export let io_frames: u32 = 1024;
+export let temp_buffers: u32 = 1024;
+export let zero_damaged_pages: bool = false;
+export let ignore_checksum_failure: bool = false;
 export let block_size: u32 = 8192;
 export let local_memory: u32 = 65536;
 export let trace_size: u32 = 4096;
@@ -56,6 +64,12 @@ export let segment_size: u32 = 131072;
 export let max_files: u32 = 256;
 export let callbacks_everywhere: u32 = 0;
 export let ring: u32 = RING_CHECKED;
+
+/** Each instance's own: I/Os at once of its read streams, 0 reads synchronously. */
+export let effective_io_concurrency: u32 = 16;
+export let maintenance_io_concurrency: u32 = 16;
+/** Most that either can be (bufmgr.h). */
+export const MAX_IO_CONCURRENCY: i32 = 1000;
 
 /** True once the memory is laid out: from then on what shaped it stays. */
 let fixed: bool = false;
@@ -122,6 +136,7 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_MAX_BACKENDS: return value >= 1 && value <= 1024;
     case GUC_SHARED_BUFFERS: return value >= 16 && value <= 1073741823;
     case GUC_IO_FRAMES: return value >= 0 && value <= 1073741823;
+    case GUC_TEMP_BUFFERS: return value >= 100 && value <= 1073741823;
     case GUC_BLOCK_SIZE: return value >= 1024 && value <= 32768 && isPowerOfTwo(value);
     case GUC_LOCAL_MEMORY: return value >= 4096 && value <= 67108864 && (value & 4095) == 0;
     case GUC_TRACE_SIZE: return value >= 16 && value <= 1048576 && isPowerOfTwo(value);
@@ -132,18 +147,30 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_SEGMENT_SIZE: return value >= 1;
     case GUC_MAX_FILES: return value >= 1 && value <= 65536;
     case GUC_CALLBACKS_EVERYWHERE: return true;
+    case GUC_EFFECTIVE_IO_CONCURRENCY:
+    case GUC_MAINTENANCE_IO_CONCURRENCY: return value >= 0 && value <= MAX_IO_CONCURRENCY;
     case GUC_TRACE:
     case GUC_RING:
+    case GUC_ZERO_DAMAGED_PAGES:
+    case GUC_IGNORE_CHECKSUM_FAILURE:
     case GUC_DATA_CHECKSUMS: return value == 0 || value == 1;
     default: return false;
   }
+}
+
+/** Whether each backend has its own, to be changed at any time. */
+function isOwn(guc: u32): bool {
+  assert(guc < GUC_COUNT);
+  return guc == GUC_IO_COMBINE_LIMIT || guc == GUC_TEMP_BUFFERS || guc == GUC_ZERO_DAMAGED_PAGES
+    || guc == GUC_IGNORE_CHECKSUM_FAILURE || guc == GUC_EFFECTIVE_IO_CONCURRENCY
+    || guc == GUC_MAINTENANCE_IO_CONCURRENCY;
 }
 
 /** Sets GUC_* `guc`. What shapes the memory can be set only before AioShmemInit. */
 export function pgaio_set_guc(guc: u32, value: i32): i32 {
   if (!inRange(guc, value)) return fail(E_BAD_SETTING, -1, 0, guc, value);
   const word = wordOf(guc);
-  if (guc != GUC_IO_COMBINE_LIMIT && (word == 0) == fixed) {
+  if (!isOwn(guc) && (word == 0) == fixed) {
     return fail(E_SETTING_LATE, -1, 0, guc, value);
   }
   if (word != 0) {
@@ -155,9 +182,14 @@ export function pgaio_set_guc(guc: u32, value: i32): i32 {
     case GUC_IO_MAX_CONCURRENCY: { io_max_concurrency = value; break; }
     case GUC_IO_MAX_COMBINE_LIMIT: { io_max_combine_limit = value; break; }
     case GUC_IO_COMBINE_LIMIT: { io_combine_limit = value; break; }
+    case GUC_EFFECTIVE_IO_CONCURRENCY: { effective_io_concurrency = value; break; }
+    case GUC_MAINTENANCE_IO_CONCURRENCY: { maintenance_io_concurrency = value; break; }
     case GUC_MAX_BACKENDS: { max_backends = value; break; }
     case GUC_SHARED_BUFFERS: { shared_buffers = value; break; }
     case GUC_IO_FRAMES: { io_frames = value; break; }
+    case GUC_TEMP_BUFFERS: { temp_buffers = value; break; }
+    case GUC_ZERO_DAMAGED_PAGES: { zero_damaged_pages = value == 1; break; }
+    case GUC_IGNORE_CHECKSUM_FAILURE: { ignore_checksum_failure = value == 1; break; }
     case GUC_BLOCK_SIZE: { block_size = value; break; }
     case GUC_LOCAL_MEMORY: { local_memory = value; break; }
     case GUC_TRACE_SIZE: { trace_size = value; break; }
@@ -181,9 +213,14 @@ export function pgaio_get_guc(guc: u32): i32 {
     case GUC_IO_MAX_CONCURRENCY: return io_max_concurrency;
     case GUC_IO_MAX_COMBINE_LIMIT: return io_max_combine_limit;
     case GUC_IO_COMBINE_LIMIT: return io_combine_limit;
+    case GUC_EFFECTIVE_IO_CONCURRENCY: return effective_io_concurrency;
+    case GUC_MAINTENANCE_IO_CONCURRENCY: return maintenance_io_concurrency;
     case GUC_MAX_BACKENDS: return max_backends;
     case GUC_SHARED_BUFFERS: return shared_buffers;
     case GUC_IO_FRAMES: return io_frames;
+    case GUC_TEMP_BUFFERS: return temp_buffers;
+    case GUC_ZERO_DAMAGED_PAGES: return <i32>zero_damaged_pages;
+    case GUC_IGNORE_CHECKSUM_FAILURE: return <i32>ignore_checksum_failure;
     case GUC_BLOCK_SIZE: return block_size;
     case GUC_LOCAL_MEMORY: return local_memory;
     case GUC_TRACE_SIZE: return trace_size;

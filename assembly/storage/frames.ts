@@ -1,8 +1,8 @@
 /**
- * Page frames: io_frames times block_size bytes, 4 KiB aligned, for I/O beside the buffer pool. A
- * backend takes runs of neighbours and gives them back; an owner table in shared memory keeps
- * backends out of each other's frames. Rare (frames are taken once and used for many I/Os), hence
- * one lock.
+ * Page frames: io_frames times block_size bytes, 4 KiB aligned, for I/O beside the buffer pool and
+ * for temporary relations. A backend takes runs of neighbours and gives them back; an owner table
+ * in shared memory keeps backends out of each other's frames. Rare (taken once and used for many
+ * I/Os), hence one lock.
  */
 import { E_BAD_FRAME, E_NO_BACKEND, OK, fail } from "../errors";
 import { my_procno } from "../aio/backend";

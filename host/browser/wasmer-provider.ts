@@ -48,6 +48,7 @@ interface OpenFile {
 const ROOT_FD = 4;
 const FOLLOW_LINKS = 1;
 const O_CREAT = 1;
+const O_EXCL = 4;
 /** fd_datasync, fd_read, fd_seek and fd_filestat_get; fd_write besides for writing. */
 const RIGHTS_READ = 0x07n | (1n << 21n);
 const RIGHTS_WRITE = 0x40n | (1n << 22n);
@@ -56,6 +57,7 @@ const STAT_SIZE_OFFSET = 32;
 const STAT_BYTES = 64;
 const FILETYPE_DIRECTORY = 3;
 const WASI_SUCCESS = 0;
+const ENOENT = 2;
 const EIO = 5;
 const EBADF = 9;
 const EISDIR = 21;
@@ -77,6 +79,8 @@ export async function wasmerProvider(
 
 function providerOver(store: Files): WasmerProvider {
   const opened = new Map<number, OpenFile>();
+  /** Files that were there, and are not any more. */
+  const removed = new Set<string>();
   // A WASI takes the file system it is given for its own and gives it back as `fs`.
   let current = store;
   let wasi: WasiFunctions | undefined;
@@ -102,7 +106,19 @@ function providerOver(store: Files): WasmerProvider {
         fd_datasync: (fd) => (opened.has(fd) ? WASI_SUCCESS : wasiOfErrno(EBADF)),
       };
     },
-    open: (path, flags, scratch) => openFile(bound(), opened, path, flags, scratch),
+    open(path, flags, scratch) {
+      const known = absolute(path);
+      if (removed.has(known)) {
+        // It remembers that there was such a file, and answers EPERM.
+        if (flags.create !== true) throw failure('open', path, ENOENT);
+        put(current, known, new Uint8Array(0));
+        removed.delete(known);
+        const fd = openFile(bound(), opened, path, { ...flags, exclusive: false }, scratch);
+        bound().fd_filestat_set_size(fd, 0n); // it remembers how long the other one was
+        return fd;
+      }
+      return openFile(bound(), opened, path, flags, scratch);
+    },
     size(fd, scratch) {
       if (!opened.has(fd)) throw failure('stat', `descriptor ${fd}`, EBADF);
       return sizeOf(bound(), fd, scratch);
@@ -110,6 +126,22 @@ function providerOver(store: Files): WasmerProvider {
     close(fd) {
       opened.delete(fd);
       bound().fd_close(fd);
+    },
+    truncate(fd, bytes) {
+      const target = opened.get(fd);
+      if (target === undefined || !target.writes) {
+        throw failure('truncate', `descriptor ${fd}`, EBADF);
+      }
+      resize(current, absolute(target.path), bytes);
+      bound().fd_filestat_set_size(fd, BigInt(bytes));
+    },
+    unlink(path) {
+      try {
+        current.removeFile(absolute(path));
+        removed.add(absolute(path));
+      } catch {
+        throw failure('remove', path, ENOENT);
+      }
     },
     bytesOf: (path) => bytesOf(current, absolute(path)),
   };
@@ -246,6 +278,17 @@ function overwrite(store: Files, path: string, data: Uint8Array, offset: number)
   }
 }
 
+/** Cuts a file or lengthens it with zeros. */
+function resize(store: Files, path: string, bytes: number): void {
+  const file = store.open(path, { read: true, write: true });
+  try {
+    file.setLength(BigInt(bytes));
+    file.flush();
+  } finally {
+    file.free();
+  }
+}
+
 function openFile(
   wasi: WasiFunctions,
   opened: Map<number, OpenFile>,
@@ -253,7 +296,7 @@ function openFile(
   flags: OpenFlags,
   scratch: Scratch,
 ): number {
-  const { write = false, create = false, direct = false } = flags;
+  const { write = false, create = false, exclusive = false, direct = false } = flags;
   if (direct) {
     throw new AioUnavailableError({
       code: 'PGAIO_NO_DIRECT',
@@ -272,7 +315,7 @@ function openFile(
     FOLLOW_LINKS,
     pathAt,
     encoded.length,
-    create ? O_CREAT : 0,
+    create ? O_CREAT | (exclusive ? O_EXCL : 0) : 0,
     rights,
     0n,
     0,
@@ -304,7 +347,11 @@ function sizeOf(wasi: WasiFunctions, fd: number, scratch: Scratch): number {
   return Number(view.getBigUint64(scratch.at + STAT_SIZE_OFFSET, true));
 }
 
-function failure(verb: 'open' | 'stat', path: string, errno: number): AioIoError {
+function failure(
+  verb: 'open' | 'stat' | 'truncate' | 'remove',
+  path: string,
+  errno: number,
+): AioIoError {
   return new AioIoError({
     code: verb === 'open' ? 'PGAIO_OPEN' : 'PGAIO_STAT',
     message: `could not ${verb} file "${path}": ${strerror(errno)}`,

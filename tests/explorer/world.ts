@@ -33,7 +33,10 @@ const ENDED = new Error('this thread has ended');
 const STACK_BYTES = 8192;
 const MEMORY_PAGES = 48;
 const STACKS = 24;
-export const FOREVER = Number.POSITIVE_INFINITY;
+export /** Relations have no files here. */
+const NO_FILE = -5;
+const WASI_ENOSYS = 52;
+const FOREVER = Number.POSITIVE_INFINITY;
 
 /** What an instance is given by its thread: see world's imports. */
 export class Thread {
@@ -258,6 +261,7 @@ export class World {
         fd_pwrite: io(true),
         fd_sync: sync,
         fd_datasync: sync,
+        fd_advise: () => WASI_ENOSYS,
       },
       pgaio: {
         reopen: (id: number) => this.#systemCall(thread, () => this.files.reopen(thread, id)),
@@ -266,6 +270,11 @@ export class World {
         submit: () => -1,
         wait_one: () => -1,
         ...NO_RINGS,
+        segment_open: () => NO_FILE,
+        segment_close: () => 0,
+        segment_size: () => NO_FILE,
+        segment_truncate: () => NO_FILE,
+        segment_unlink: () => NO_FILE,
       },
     };
   }

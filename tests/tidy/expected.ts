@@ -4,6 +4,11 @@
 export const CORE_IMPORTS = [
   'pgaio.callback (i32 i32 i32 i32 i32) -> i32',
   'pgaio.reopen (i32) -> i32',
+  'pgaio.segment_close (i32) -> i32',
+  'pgaio.segment_open (i32 i32 i32 i32) -> i32',
+  'pgaio.segment_size (i32) -> f64',
+  'pgaio.segment_truncate (i32 f64) -> i32',
+  'pgaio.segment_unlink (i32 i32 i32) -> i32',
   'pgaio.report (i32 i32 i32 i32 i32 i32 i32 i32 i32) -> nothing',
   'pgaio.submit (i32 i32) -> i32',
   'pgaio.uring_enter (i32 i32 i32) -> i32',
@@ -13,6 +18,7 @@ export const CORE_IMPORTS = [
   'pgaio.uring_taken (i32) -> i32',
   'pgaio.uring_wait (i32 i32 i32) -> i32',
   'pgaio.wait_one (i32) -> i32',
+  'wasi_snapshot_preview1.fd_advise (i32 i64 i64 i32) -> i32',
   'wasi_snapshot_preview1.fd_datasync (i32) -> i32',
   'wasi_snapshot_preview1.fd_pread (i32 i32 i32 i64 i32) -> i32',
   'wasi_snapshot_preview1.fd_pwrite (i32 i32 i32 i64 i32) -> i32',
@@ -27,11 +33,11 @@ export interface CoreBuild {
   readonly maxBytes: number | undefined;
 }
 export const CORE_BUILDS: readonly CoreBuild[] = [
-  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 64 << 10 },
+  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 128 << 10 },
   {
     path: 'dist/pgaio-unshared.wasm',
     memory: 'env.memory: memory 1 .. unbounded',
-    maxBytes: 64 << 10,
+    maxBytes: 128 << 10,
   },
   { path: 'dist/pgaio-debug.wasm', memory: SHARED_MEMORY, maxBytes: undefined },
 ];
