@@ -272,9 +272,7 @@ direct('reads and writes aligned pages past the page cache', async () => {
     buffer.bytes.fill(0);
     assert.is((await file.read(buffer, PAGE_BYTES)).result, 2 * PAGE_BYTES);
     assert.ok(Buffer.compare(buffer.bytes, joined(goodPage(0), goodPage(1))) === 0);
-    const error = await rejectionOf(file.read(buffer, 100));
-    assert.is(error.message, `could not read file "${path}": Invalid argument`);
-    assert.is(error.errno, 22);
+    assert.throws(() => file.read(buffer, 100), /^offset 100 is not a multiple of \d+$/);
   } catch (error) {
     const { code, errno } = error as { code?: string; errno?: number };
     if (code !== 'PGAIO_OPEN' || errno !== 22) throw error;

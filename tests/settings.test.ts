@@ -337,6 +337,9 @@ forEachMethod(
         ring: 'checked',
         trace: 'off',
         data_checksums: 'on',
+        temp_buffers: '8MB',
+        zero_damaged_pages: 'off',
+        ignore_checksum_failure: 'off',
       });
     });
 
@@ -377,13 +380,16 @@ forEachMethod(
     ];
     const LATE = [
       'effective_io_concurrency',
+      'ignore_checksum_failure',
       'io_combine_limit',
       'io_max_workers',
       'io_min_workers',
       'io_worker_idle_timeout',
       'io_worker_launch_interval',
       'maintenance_io_concurrency',
+      'temp_buffers',
       'trace',
+      'zero_damaged_pages',
     ] as const;
     test('that shape the memory are fixed from then on, even to what they are', async () => {
       const bench = await open();

@@ -8,6 +8,7 @@ import { errnoOfName, wasiOfErrno } from '../bindings/errno.ts';
 import { AioIoError } from '../bindings/errors.ts';
 import type { IoDevice, IoProvider, UringHost, WasiIo } from '../bindings/host.ts';
 import * as layout from '../bindings/layout.ts';
+import { faultyRings } from './faulty-rings.ts';
 import type { Bench } from './harness.ts';
 
 /** What happens to the operations of a core, counted from 1 over reads and writes. */
@@ -75,6 +76,10 @@ export class Injection {
       Atomics.wait(this.words, INJECT.hold, 1);
       Atomics.sub(this.words, INJECT.held, 1);
     }
+  }
+  /** Whether reads are held up. */
+  get holds(): boolean {
+    return Atomics.load(this.words, INJECT.hold) === 1;
   }
   /** What becomes of a read: an errno, or the most bytes it may give. */
   outcome(): { readonly errno: number; readonly bytes: number | undefined } {
@@ -210,7 +215,7 @@ export function newCounts(): Int32Array {
   return new Int32Array(new SharedArrayBuffer(4 * COUNTED_WORDS));
 }
 
-class FaultCounter {
+export class FaultCounter {
   readonly #faults: Faults;
   readonly #counts: Int32Array;
   constructor(faults: Faults, counts = newCounts()) {
@@ -232,106 +237,6 @@ class FaultCounter {
     if (operation === failAt) return { errno };
     return operation === shortAt ? { bytes: shortBytes } : {};
   }
-}
-
-const SQE_BYTES = 64;
-const CQE_BYTES = 16;
-const RING_SLOTS = 32;
-const OP_NOP = 0;
-/** linux/io_uring.h: the operation does nothing and answers what stands in `len`. */
-const NOP_INJECT_RESULT = 1;
-const EINTR = 4;
-
-/**
- * Rings whose operations fail as ordered. An entry is changed before the kernel sees it: to move
- * less, or to do nothing and answer with an error. The shim refuses the latter with rings
- * `checked`, and it is the answer that is changed there.
- */
-function faultyRings(inner: UringHost, memory: WebAssembly.Memory, counter: FaultCounter) {
-  const view = new DataView(memory.buffer);
-  const u8 = new Uint8Array(memory.buffer);
-  interface Ring {
-    readonly sqes: number;
-    readonly out: number;
-    readonly shared: boolean;
-    readonly answers: Map<bigint, number>;
-  }
-  const rings = new Map<number, Ring>();
-  const transfers = [1, 2, 22, 23];
-  const spoil = (ring: Ring, at: number, errno: number): void => {
-    if (!ring.shared) {
-      ring.answers.set(view.getBigUint64(at + 32, true), -errno);
-      return;
-    }
-    const userData = view.getBigUint64(at + 32, true);
-    u8.fill(0, at, at + SQE_BYTES);
-    view.setUint8(at, OP_NOP);
-    view.setInt32(at + 24, -errno, true);
-    view.setUint32(at + 28, NOP_INJECT_RESULT, true);
-    view.setBigUint64(at + 32, userData, true);
-  };
-  const shorten = (at: number, bytes: number): void => {
-    const base = view.getBigUint64(contextBase(memory), true);
-    const single = view.getUint8(at) >= 22;
-    const iovecs = single
-      ? [{ place: at + 24, from: view.getBigUint64(at + 16, true) }]
-      : Array.from({ length: view.getUint32(at + 24, true) }, (_, i) => {
-          const iovec = Number(view.getBigUint64(at + 16, true) - base) + 16 * i;
-          return { place: iovec + 8, from: view.getBigUint64(iovec, true) };
-        });
-    let left = bytes;
-    for (const { place, from } of iovecs) {
-      const length = view.getUint32(place, true);
-      const kept = Math.min(length, left);
-      left -= kept;
-      u8.fill(0, Number(from - base) + kept, Number(from - base) + length);
-      view.setUint32(place, kept, true);
-    }
-  };
-  const host: UringHost = {
-    ...inner,
-    setup: (...asked) => {
-      const number = inner.setup(...asked);
-      const [, shared, , , sqes, , , out] = asked;
-      rings.set(number, { sqes, out, shared: shared === 1, answers: new Map() });
-      return number;
-    },
-    enter: (number, first, count) => {
-      const ring = rings.get(number);
-      if (ring === undefined) return inner.enter(number, first, count);
-      if (counter.interrupted()) return -EINTR;
-      for (let i = 0; i < count; i++) {
-        const at = ring.sqes + ((first + i) % RING_SLOTS) * SQE_BYTES;
-        if (!transfers.includes(view.getUint8(at))) continue;
-        const fault = counter.next();
-        if (fault.errno !== undefined) spoil(ring, at, errnoOfName(fault.errno) ?? 5);
-        else if (fault.bytes !== undefined) shorten(at, fault.bytes);
-      }
-      return inner.enter(number, first, count);
-    },
-    reap: (number) => {
-      const moved = inner.reap(number);
-      const ring = rings.get(number);
-      if (ring === undefined || ring.answers.size === 0 || moved <= 0) return moved;
-      const word = (index: number): number => view.getUint32(ring.out + 4 * index, true);
-      const [tailAt, entries, cqes] = [word(6), word(7), word(8)];
-      const tail = view.getUint32(tailAt, true);
-      for (let entry = tail - moved; entry !== tail; entry++) {
-        const cqe = cqes + (entry & (entries - 1)) * CQE_BYTES;
-        const answer = ring.answers.get(view.getBigUint64(cqe, true));
-        if (answer !== undefined) view.setInt32(cqe + 8, answer, true);
-      }
-      return moved;
-    },
-  };
-  return host;
-}
-/** Address of the first backend's PgAioUringContext.base: the same in each. */
-function contextBase(memory: WebAssembly.Memory): number {
-  const { fields } = layout.PgAioCtl;
-  const at = layout.CTL_AT + fields.uring_contexts.offset;
-  const contexts = new DataView(memory.buffer).getUint32(at, true);
-  return contexts + layout.PgAioUringContext.fields.base.offset;
 }
 
 /** A provider whose operations fail as ordered, counted in `counts` over all that share them. */
@@ -358,7 +263,7 @@ export function faulty(
       : {
           rings: (memory: WebAssembly.Memory) => {
             const rings = inner.rings?.(memory) as UringHost;
-            return faultyRings(rings, memory, new FaultCounter(faults, counts));
+            return faultyRings(rings, memory, new FaultCounter(faults, counts), injection);
           },
         }),
     truncate: (fd, bytes, scratch) => inner.truncate?.(fd, bytes, scratch),
