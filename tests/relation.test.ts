@@ -509,6 +509,33 @@ waits('ends with its engine, in either way', async () => {
   }
 });
 
+waits(
+  'cannot block for a device that cannot be waited for, and ends well all the same',
+  async () => {
+    cluster.fill(40);
+    const device = new HoldingDevice();
+    await using aio = await Aio.create({
+      ioMethod: 'host',
+      device,
+      dataDirectory: cluster.directory,
+      sharedBuffers: 1024,
+      ioMaxConcurrency: 8,
+    });
+    device.aio = aio;
+    using relation = aio.relation(LOCATOR);
+    const stream = relation.read({ full: true });
+    assert.is(thrownBy(() => stream.nextSync()).code, 'PGAIO_CANNOT_WAIT');
+    assert.is(stream.nextSync(), undefined, 'it is over');
+    assert.is(device.held.length, 1);
+    const ended = stream[Symbol.asyncDispose]();
+    await turns();
+    device.end({ raw: -5 });
+    await ended;
+    assert.equal([pinnedIn(aio), aio.inspect().length], [0, 0]);
+    assert.is(aio.stats().returnsLost, 0n);
+  },
+);
+
 waits('with a device of one’s own goes on when that completes', async () => {
   cluster.fill(40);
   const device = new HoldingDevice();

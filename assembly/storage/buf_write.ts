@@ -87,6 +87,13 @@ function freeSlot(slot: u32): void {
   storeRelease32(slotAt(slot), 0);
 }
 
+/** The write of `ioh` has the slot from here on: before that there is nothing to wait for. */
+export function beginWriteSlot(slot: u32, ioh: PgAioHandle): void {
+  assert(changetype<usize>(ioh) != 0);
+  if (slot >= writeSlots() || loadAcquire32(slotAt(slot)) != my_procno + 1) return;
+  if (loadAcquire64(slotWref(slot)) == 0) storeRelease64(slotWref(slot), packWref(ioh));
+}
+
 /** The write of `ioh` is over, whoever noticed: its slot is free. */
 export function endWriteSlot(slot: u32, ioh: PgAioHandle): void {
   if (slot >= writeSlots() || loadAcquire64(slotWref(slot)) != packWref(ioh)) return;
@@ -144,7 +151,6 @@ export function writeBack(index: u32): i32 {
     return at < 0 ? at : waitOldest(true) == OK ? blockOn(0) : BLOCKED;
   }
   const ioh = changetype<PgAioHandle>(at);
-  storeRelease64(slotWref(slot), packWref(ioh));
   let from = desc.blockNum;
   for (let left = runMax(); left > 1 && from % segment_size > 0 && isDirty(rel, from - 1); left--) {
     from--;

@@ -273,6 +273,7 @@ function finishOldestIo(s: ReadStream): i32 {
     noteBlocked(s, io);
     return READ_STREAM_BLOCKED;
   }
+  if (rc < 0 && op.io_wref != WREF_INVALID) return rc; // the wait failed, the I/O runs on
   s.ios_in_progress--;
   s.oldest_io_index = after(s.oldest_io_index, s.max_ios);
   if (rc < 0) {
