@@ -35,6 +35,7 @@ const BUNDLES = {
   raw: 'host/node/raw.ts',
   layout: 'bindings/layout.ts',
   cli: 'host/node/cli.ts',
+  'verify-job': 'host/node/verify-job.ts',
   ...WORKER,
 };
 const TOOLS = ['build.mjs', 'asconfig.json', 'package-lock.json', ...filesBelow('tools', '.mjs')];
