@@ -9,6 +9,7 @@ import type { CoreHost, ProviderSpec } from '../../bindings/host.ts';
 import type { Settings } from '../../bindings/settings.ts';
 import { callbackBits, loadCallbacks, registerCallbacks } from './callback-modules.ts';
 import { type NodeHostOptions, nodeHost } from './host.ts';
+import { adoptModule } from './module.ts';
 import { watchThreads } from './threads.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -18,6 +19,8 @@ export interface AioToken {
   readonly provider: ProviderSpec | undefined;
   readonly callbackModules: readonly string[];
   readonly tablespaceVersionDirectory: string | undefined;
+  /** The core as compiled for this memory: another thread need not compile it again. */
+  readonly module?: WebAssembly.Module;
 }
 
 export interface Backend {
@@ -56,6 +59,7 @@ export async function createBackend(
     provider: host.provider.spec,
     callbackModules: urls,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
+    module: host.module,
   };
   watchThreads(core);
   const pool = startPool(core, token, memory !== undefined);
@@ -70,7 +74,8 @@ export function joinBackend(token: AioToken, options: NodeHostOptions): Promise<
   }
   const provider = options.provider ?? token.provider;
   if (provider === undefined) throw unshareable('attach needs the option `provider`');
-  const { callbackModules, tablespaceVersionDirectory } = token;
+  const { callbackModules, tablespaceVersionDirectory, module } = token;
+  if (module !== undefined) adoptModule(true, module);
   const inherited = {
     provider,
     callbackModules,
