@@ -7,7 +7,7 @@
  * is repeated, within bounds: what is left of it, or block by block to find those that can be read.
  *
  * A page that is not valid is read again before it is reported, since a server may be writing it at
- * this moment. Where one may, that is done until two readings are the same, then once more when
+ * this moment. Where one may, that is done until two readings are the same, then again when
  * everything else has been read: what has not changed by then nobody is writing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -50,7 +50,11 @@ const ATTEMPTS_AT_REST = 2;
 const ATTEMPTS_MAX = 50;
 /** A server that writes a page has written it by then. */
 const PAUSE_MS = 10;
-/** Before the last look at what is still not valid when all else has been read. */
+/**
+ * Looks at what is still not valid when all else has been read, and the pause before each: a writer
+ * that was preempted in the middle of a page has had its turn by then.
+ */
+const LAST_LOOKS = 3;
 const LAST_PAUSE_MS = 100;
 /** Pages that wait for it, each with its file open. More are judged at once. */
 const SUSPECTS_MAX = 250;
@@ -120,8 +124,8 @@ interface Request {
   readonly attempt: number;
   /** What the page was when it was read before and not valid. */
   readonly seen: string | undefined;
-  /** Whether this is the last look. */
-  readonly final: boolean;
+  /** Looks since all else was read, this one counted. */
+  readonly final: number;
 }
 /** A request under way. */
 interface Flight {
@@ -260,7 +264,7 @@ export class Reader {
       if (count > 0) {
         this.#next += count;
         file.uses++;
-        return { file, first, count, attempt: 1, seen: undefined, final: false };
+        return { file, first, count, attempt: 1, seen: undefined, final: 0 };
       }
       this.#current = undefined;
       this.#release(file);
@@ -323,7 +327,7 @@ export class Reader {
       this.found.push({ kind: 'segment', path, words });
     } else if (piece.last && size % blockSize !== 0) {
       const request = { file: opened, first: end, count: 0, attempt: 1 };
-      this.#repeat({ ...request, seen: undefined, final: false }, this.#later);
+      this.#repeat({ ...request, seen: undefined, final: 0 }, this.#later);
     }
     this.counts.bytesMore += opened.bytesPlanned - this.#bytesListed(piece);
     return opened;
@@ -426,7 +430,7 @@ export class Reader {
     const attempt = request.attempt + 1;
     const again = this.#whenAgain(request, seen);
     if (again !== undefined) {
-      const final = again === this.#suspects;
+      const final = again === this.#suspects ? request.final + 1 : request.final;
       this.#repeat({ file, first, count: 1, attempt, seen, final }, again);
       return;
     }
@@ -442,7 +446,8 @@ export class Reader {
     }
     if (attempt >= ATTEMPTS_MAX) return undefined;
     if (seen !== now) return this.#later; // the first reading, or somebody is writing it
-    return final || this.#suspects.length >= SUSPECTS_MAX ? undefined : this.#suspects;
+    if (final >= LAST_LOOKS || this.#suspects.length >= SUSPECTS_MAX) return undefined;
+    return this.#suspects;
   }
 
   #damaged(file: OpenPiece, blockInFile: number, verdict: PageVerdict, page: Uint8Array): void {

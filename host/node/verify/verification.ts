@@ -160,9 +160,9 @@ export class Verification implements AsyncIterable<Finding> {
   async *[Symbol.asyncIterator](): AsyncGenerator<Finding, void, undefined> {
     if (this.#begun) throw new RangeError('a verification is iterated once; make another');
     this.#begun = true;
-    const { others, online = false } = this.#options;
+    const { others, online = false, signal } = this.#options;
     try {
-      this.#tick();
+      signal?.throwIfAborted();
       await using engine = await this.#engine();
       this.#started = performance.now();
       let running = others !== undefined;
