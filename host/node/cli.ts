@@ -12,15 +12,25 @@ import { JobThreads } from './verify/threads.ts';
 const JOBS_DEFAULT_MAX = 8;
 const JOBS_MAX = 64;
 
-/** The jobs asked for, as far as that can be seen without knowing all options. */
+/** What an option is given, as far as that can be seen without knowing all options. */
+function valueOf(words: readonly string[], option: RegExp): string | undefined {
+  const at = words.findIndex((word) => option.test(word));
+  const word = words[at];
+  return word?.includes('=') ? word.slice(word.indexOf('=') + 1) : words[at + 1];
+}
+
+/** With method worker the I/O workers also verify: one job keeps them busy. */
 function jobsOf(words: readonly string[]): number {
   if (words[0] !== 'verify' || words.some((word) => /^(?:-h|--help)$/.test(word))) return 1;
-  const at = words.findIndex((word) => /^(?:-j|--jobs)(?:=|$)/.test(word));
-  if (at < 0) return Math.min(availableParallelism(), JOBS_DEFAULT_MAX);
-  const text = words[at]?.includes('=') ? words[at]?.split('=')[1] : words[at + 1];
-  const jobs = Number(text);
-  return Number.isInteger(jobs) && jobs >= 1 && jobs <= JOBS_MAX ? jobs : 1;
+  if (words.some((word) => JOBS.test(word))) {
+    const jobs = Number(valueOf(words, JOBS));
+    return Number.isInteger(jobs) && jobs >= 1 && jobs <= JOBS_MAX ? jobs : 1;
+  }
+  const method = words.some((word) => METHOD.test(word)) ? valueOf(words, METHOD) : undefined;
+  return method === 'worker' ? 1 : Math.min(availableParallelism(), JOBS_DEFAULT_MAX);
 }
+const JOBS = /^(?:-j|--jobs)(?:=|$)/;
+const METHOD = /^--io-method(?:=|$)/;
 
 const words = process.argv.slice(2);
 const threads = new JobThreads(jobsOf(words) - 1);

@@ -21,6 +21,11 @@ const port = parentPort;
 if (port === null) throw new Error('a job runs in a thread of its own');
 const send = (message: JobMessage): void => port.postMessage(message);
 
+/** Messages with findings that may be on their way: whoever takes them may be slow. */
+const UNTAKEN_MAX = 4;
+let untaken = 0;
+let onTaken: () => void = () => undefined;
+
 async function work({ token, board: memory, number, job, depth, maxRate }: JobStart) {
   const board = new Board(memory);
   await using aio = await Aio.attach(token, { onReport: () => undefined });
@@ -43,14 +48,26 @@ async function work({ token, board: memory, number, job, depth, maxRate }: JobSt
     await reader.step();
     board.publish(number, reader.counts);
     const found = reader.found.splice(0);
-    if (found.length > 0) send({ found, ended: false });
+    if (found.length > 0) {
+      untaken++;
+      send({ found, ended: false });
+    }
     await turn();
+    while (untaken > UNTAKEN_MAX && !board.stopped) {
+      await new Promise<void>((resolve) => {
+        onTaken = resolve;
+      });
+    }
   }
 }
 
-port.once('message', (start: JobStart) => {
-  port.ref();
-  work(start)
+port.on('message', (message: JobStart | 'taken') => {
+  if (message === 'taken') {
+    untaken--;
+    onTaken();
+    return;
+  }
+  work(message)
     .then(() => send({ found: [], ended: true }))
     .finally(() => port.close());
 });

@@ -116,6 +116,18 @@ function checkSituation(verification: Verification, flags: VerifyFlags): void {
   }
 }
 
+/** Until standard output takes more, or nobody reads it any more. */
+async function drained(): Promise<void> {
+  const events = ['drain', 'close', 'error'] as const;
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      for (const event of events) process.stdout.off(event, end);
+      resolve();
+    };
+    for (const event of events) process.stdout.on(event, end);
+  });
+}
+
 /** Verifies as told and hands each finding on. Returns what came of it, complete or not. */
 async function carryOut(
   verification: Verification,
@@ -130,6 +142,7 @@ async function carryOut(
       if (finding.kind !== 'page') kinds.add(finding.kind);
       else if (!finding.recoverable) kinds.add('pages');
       take(finding);
+      if (process.stdout.writableNeedDrain) await drained();
     }
   } catch (error) {
     if (!signal.aborted) throw error;

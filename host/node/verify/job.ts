@@ -3,6 +3,7 @@ import { lstatSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AioToken } from '../index.ts';
 import type { Board } from './board.ts';
+import type { Finding, Gone } from './findings.ts';
 import type { ReaderJob } from './reader.ts';
 
 /** What a job in another thread starts from: plain data. */
@@ -17,6 +18,9 @@ export interface JobStart {
   /** Bytes per second, of all jobs together. */
   readonly maxRate: number | undefined;
 }
+
+/** Receives what a job has found, and says when it has been dealt with. */
+export type Take = (what: readonly (Finding | Gone)[], taken: () => void) => void;
 
 const PACE_LOOK_MS = 100;
 

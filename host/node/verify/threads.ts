@@ -5,8 +5,7 @@
  */
 import { SHARE_ENV, Worker } from 'node:worker_threads';
 import type { JobMessage } from '../verify-job.ts';
-import type { Finding, Gone } from './findings.ts';
-import type { JobStart } from './job.ts';
+import type { JobStart, Take } from './job.ts';
 
 /** Their heap holds little; a small young generation keeps ten of them small. */
 const LIMITS = { maxYoungGenerationSizeMb: 4 } as const;
@@ -30,13 +29,10 @@ export class JobThreads {
   }
 
   /** Ends when all jobs have; rejects when one fails. */
-  async run(
-    starts: readonly JobStart[],
-    found: (what: readonly (Finding | Gone)[]) => void,
-  ): Promise<void> {
+  async run(starts: readonly JobStart[], take: Take): Promise<void> {
     const jobs = this.#workers.map((worker, i) => {
       const start = starts[i];
-      return start === undefined ? undefined : runJob(worker, start, found);
+      return start === undefined ? undefined : runJob(worker, start, take);
     });
     await Promise.all(jobs);
   }
@@ -47,15 +43,11 @@ export class JobThreads {
   }
 }
 
-function runJob(
-  worker: Worker,
-  start: JobStart,
-  found: (what: readonly (Finding | Gone)[]) => void,
-): Promise<void> {
+function runJob(worker: Worker, start: JobStart, take: Take): Promise<void> {
   return new Promise((resolve, reject) => {
     worker.on('message', (message: JobMessage) => {
-      found(message.found);
       if (message.ended) resolve();
+      else take(message.found, () => worker.postMessage('taken'));
     });
     worker.once('error', reject);
     worker.once('exit', (code) => reject(new Error(`a job ended early, with status ${code}`)));

@@ -10,7 +10,7 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { Aio, AioIoError, type AioOptions, type AioToken, AioUnavailableError } from '../index.ts';
 import { Board, type JobCounts } from './board.ts';
 import type { DamagedPage, Finding, Gone } from './findings.ts';
-import { isRegular, type JobStart, paceBy } from './job.ts';
+import { isRegular, type JobStart, paceBy, type Take } from './job.ts';
 import { Listing, type Selection } from './listing.ts';
 import {
   type DataDirectory,
@@ -42,10 +42,7 @@ export interface Counts extends Omit<JobCounts, 'bytesMore'> {
 /** Jobs in other threads. `run` ends when they have, each after all pieces were taken. */
 export interface OtherJobs {
   readonly count: number;
-  run(
-    starts: readonly JobStart[],
-    found: (what: readonly (Finding | Gone)[]) => void,
-  ): Promise<void>;
+  run(starts: readonly JobStart[], take: Take): Promise<void>;
 }
 
 export interface VerifyOptions {
@@ -85,6 +82,8 @@ const COMBINE_MAX = 128;
 /** Listing before the event loop has a turn. */
 const LIST_MS = 15;
 const FRAMES_MIN = 16;
+/** Each takes ten megabytes. */
+const IO_WORKERS_MAX = 4;
 /** Paths remembered to count each file once; beyond, a file may be counted more than once. */
 const GONE_MAX = 100_000;
 
@@ -110,7 +109,7 @@ export class Verification implements AsyncIterable<Finding> {
   readonly #vanished = new Set<string>();
   readonly #truncated = new Set<string>();
   /** Of the other jobs, not yielded yet. */
-  #found: Finding[] = [];
+  #found: { readonly findings: readonly Finding[]; readonly taken: () => void }[] = [];
   #wake: () => void = () => undefined;
   #started: number | undefined;
   #seconds = 0;
@@ -168,7 +167,7 @@ export class Verification implements AsyncIterable<Finding> {
       let running = others !== undefined;
       let failure: unknown;
       const end = others
-        ?.run(this.#starts(engine.token), (what) => this.#take(what))
+        ?.run(this.#starts(engine.token), (what, taken) => this.#take(what, taken))
         .catch((error: unknown) => {
           failure = error;
         })
@@ -180,7 +179,7 @@ export class Verification implements AsyncIterable<Finding> {
       yield* this.#read(engine);
       while (running || this.#found.length > 0) {
         if (this.#found.length === 0) await this.#another();
-        yield* this.#found.splice(0);
+        yield* this.#taken();
         this.#tick();
       }
       await end;
@@ -209,13 +208,22 @@ export class Verification implements AsyncIterable<Finding> {
     ]);
     waited.abort();
   }
-  #take(what: readonly (Finding | Gone)[]): void {
+  #take(what: readonly (Finding | Gone)[], taken: () => void): void {
+    const findings: Finding[] = [];
     for (const one of what) {
       if (one.kind === 'vanished') noteOnce(this.#vanished, one.path);
       else if (one.kind === 'truncated') noteOnce(this.#truncated, one.path);
-      else this.#found.push(one);
+      else findings.push(one);
     }
+    this.#found.push({ findings, taken });
     this.#wake();
+  }
+  /** A job goes on when what it found before has been taken: whoever iterates sets the pace. */
+  *#taken(): Generator<Finding, void, undefined> {
+    for (let batch = this.#found.shift(); batch !== undefined; batch = this.#found.shift()) {
+      yield* batch.findings;
+      batch.taken();
+    }
   }
 
   async #list(): Promise<void> {
@@ -234,8 +242,8 @@ export class Verification implements AsyncIterable<Finding> {
     while (!reader.done) {
       await reader.step();
       this.#board.publish(0, reader.counts);
-      this.#take(reader.found.splice(0));
-      yield* this.#found.splice(0);
+      if (reader.found.length > 0) this.#take(reader.found.splice(0), () => undefined);
+      yield* this.#taken();
       this.#tick();
       await turn(); // a synchronous method leaves the event loop no other chance
     }
@@ -306,6 +314,7 @@ export class Verification implements AsyncIterable<Finding> {
       ioMaxCombineLimit: this.combineLimit,
       ioCombineLimit: this.combineLimit,
       ioMaxConcurrency: this.concurrency,
+      ioMaxWorkers: IO_WORKERS_MAX,
       maxBackends: jobs,
       sharedBuffers: Math.max(FRAMES_MIN, jobs * this.concurrency * this.combineLimit),
       tablespaceVersionDirectory: tablespaceDirectory,
