@@ -13,7 +13,6 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -25,6 +24,7 @@ import {
   type VerifyOptions,
 } from '../host/node/verify/verification.ts';
 import { VARIANTS } from './harness.ts';
+import { PgClient } from './pg-client.ts';
 import {
   binariesOfSystem,
   makeCluster,
@@ -225,70 +225,12 @@ withCluster('reports a file that was cut within a page', async (real) => {
   });
 });
 
-/** Sends statements to a running server, each when the one before is done. */
-class Client {
-  readonly #socket: Socket;
-  #waiting: ((failure: string | undefined) => void) | undefined;
-  #failure: string | undefined;
-  #rest: Buffer = Buffer.alloc(0);
-
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on('data', (chunk: Buffer) => this.#read(chunk));
-    socket.on('error', () => this.#waiting?.('the connection failed'));
-    socket.on('close', () => this.#waiting?.('the connection was closed'));
-  }
-
-  static async open(directory: string): Promise<Client> {
-    const client = new Client(connect(join(directory, '.s.PGSQL.5432')));
-    const user = ROOT ? 'nobody' : userInfo().username;
-    const words = Buffer.from(`\0\x03\0\0user\0${user}\0database\0postgres\0\0`, 'latin1');
-    await client.#send(words, '');
-    return client;
-  }
-
-  run(statement: string): Promise<void> {
-    return this.#send(Buffer.from(`${statement}\0`), 'Q');
-  }
-  end(): void {
-    this.#socket.destroy();
-  }
-
-  #send(body: Buffer, kind: string): Promise<void> {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(body.length + 4);
-    this.#socket.write(Buffer.concat([Buffer.from(kind), length, body]));
-    return new Promise((resolve, reject) => {
-      this.#waiting = (failure) => {
-        this.#waiting = undefined;
-        if (failure === undefined) resolve();
-        else reject(new Error(failure));
-      };
-    });
-  }
-
-  #read(chunk: Buffer): void {
-    this.#rest = Buffer.concat([this.#rest, chunk]);
-    while (this.#rest.length >= 5) {
-      const end = 1 + this.#rest.readUInt32BE(1);
-      if (this.#rest.length < end) return;
-      const kind = String.fromCharCode(this.#rest[0] ?? 0);
-      if (kind === 'E')
-        this.#failure = this.#rest.subarray(5, end).toString().replaceAll('\0', ' ');
-      this.#rest = this.#rest.subarray(end);
-      if (kind !== 'Z') continue; // ready for the next
-      this.#waiting?.(this.#failure);
-      this.#failure = undefined;
-    }
-  }
-}
-
 withCluster(
   'reports nothing while a server writes all the time',
   async ({ start, stop, ...real }) => {
     const little = ['shared_buffers=1MB', 'fsync=off', 'full_page_writes=off', 'autovacuum=off'];
     start(...little.flatMap((setting) => ['-c', setting]));
-    const client = await Client.open(real.socketDirectory);
+    const client = await PgClient.open(real.socketDirectory, ROOT ? 'nobody' : userInfo().username);
     let scans = 0;
     let changes = 0;
     try {

@@ -13,7 +13,7 @@ const JOBS_DEFAULT_MAX = 8;
 const JOBS_MAX = 64;
 
 /** What an option is given, as far as that can be seen without knowing all options. */
-function valueOf(words: readonly string[], option: RegExp): string | undefined {
+function argumentOf(words: readonly string[], option: RegExp): string | undefined {
   const at = words.findIndex((word) => option.test(word));
   const word = words[at];
   return word?.includes('=') ? word.slice(word.indexOf('=') + 1) : words[at + 1];
@@ -23,10 +23,10 @@ function valueOf(words: readonly string[], option: RegExp): string | undefined {
 function jobsOf(words: readonly string[]): number {
   if (words[0] !== 'verify' || words.some((word) => /^(?:-h|--help)$/.test(word))) return 1;
   if (words.some((word) => JOBS.test(word))) {
-    const jobs = Number(valueOf(words, JOBS));
+    const jobs = Number(argumentOf(words, JOBS));
     return Number.isInteger(jobs) && jobs >= 1 && jobs <= JOBS_MAX ? jobs : 1;
   }
-  const method = words.some((word) => METHOD.test(word)) ? valueOf(words, METHOD) : undefined;
+  const method = words.some((word) => METHOD.test(word)) ? argumentOf(words, METHOD) : undefined;
   return method === 'worker' ? 1 : Math.min(availableParallelism(), JOBS_DEFAULT_MAX);
 }
 const JOBS = /^(?:-j|--jobs)(?:=|$)/;
