@@ -1,11 +1,14 @@
-/** The commands of `pgaio` and their options. Each command's own module is loaded when it runs. */
+/**
+ * The commands of `pgaio` and their options. `verify` is here from the start, since its users wait
+ * for it; the modules of the others are loaded when they run.
+ */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import manifest from '../../../package.json' with { type: 'json' };
 import type { JobThreads } from '../verify/threads.ts';
 import type { BenchFlags } from './bench.ts';
 import type { DemoFlags } from './demo.ts';
 import type { PageFlags } from './page.ts';
-import type { VerifyFlags } from './verify.ts';
+import { runVerify, type VerifyFlags } from './verify.ts';
 import { complain, EXIT_CLEAN, EXIT_FAILED, surviveClosedPipes } from './words.ts';
 
 const VERIFY_HELP = `
@@ -95,10 +98,7 @@ function addVerify(program: Command, threads: JobThreads): void {
     .option('-P, --progress', 'show progress; without a terminal a line a second')
     .option('--no-progress', 'show none')
     .addHelpText('after', VERIFY_HELP)
-    .action(async (dir: string | undefined, flags: VerifyFlags) => {
-      const { runVerify } = await import('./verify.ts');
-      await runVerify(dir, flags, threads);
-    });
+    .action((dir: string | undefined, flags: VerifyFlags) => runVerify(dir, flags, threads));
 }
 
 function addDemo(program: Command, threads: JobThreads): void {
