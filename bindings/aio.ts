@@ -42,8 +42,10 @@ export interface AioSettings {
   readonly ioCombineLimit?: number | string;
   /** Instances over one memory, 1 .. 1024. @default 16 */
   readonly maxBackends?: number | string;
-  /** Page frames: a number, or text with a unit (`'128MB'`). @default 16384 */
+  /** Pages of the buffer pool: a number, or text with a unit (`'128MB'`). @default 16384 */
   readonly sharedBuffers?: number | string;
+  /** Page frames for `frames()`, and for temporary relations. @default 1024 */
+  readonly ioFrames?: number | string;
   /** Bytes of a page. @default 8192 */
   readonly blockSize?: number | string;
   /** Entries of the trace ring. @default 4096 */
@@ -75,6 +77,7 @@ const SPELLINGS = {
   ioCombineLimit: 'io_combine_limit',
   maxBackends: 'max_backends',
   sharedBuffers: 'shared_buffers',
+  ioFrames: 'io_frames',
   blockSize: 'block_size',
   traceSize: 'trace_size',
   trace: 'trace',
@@ -277,7 +280,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
       code: 'PGAIO_NO_FRAMES',
       message: `no ${count} neighbouring page frames are free`,
       sqlstate: '53200',
-      hint: `Raise shared_buffers (now ${this.show('shared_buffers')}), or dispose frames sooner.`,
+      hint: `Raise io_frames (now ${this.show('io_frames')}), or dispose frames sooner.`,
     });
   }
 

@@ -38,7 +38,7 @@ export function newMemory(host: CoreHost, pages: number): WebAssembly.Memory {
       code: 'PGAIO_MEMORY',
       message: `could not allocate ${pages * PAGE_BYTES} bytes of memory`,
       sqlstate: '53200',
-      hint: 'Lower shared_buffers, or raise the limit on virtual memory (ulimit -v).',
+      hint: 'Lower shared_buffers or io_frames, or raise the limit on virtual memory (ulimit -v).',
       cause,
     });
   }

@@ -81,6 +81,14 @@ const TABLE = {
     max: 1073741823,
     unit: 'block',
   },
+  io_frames: {
+    guc: layout.GUC_IO_FRAMES,
+    kind: 'integer',
+    fallback: 1024,
+    min: 0,
+    max: 1073741823,
+    unit: 'block',
+  },
   block_size: {
     guc: layout.GUC_BLOCK_SIZE,
     kind: 'integer',
@@ -168,8 +176,10 @@ export interface Settings {
   readonly io_combine_limit?: number | string;
   /** Instances that may issue I/O over one memory, 1 .. 1024. @default 16 */
   readonly max_backends?: number | string;
-  /** Page frames in the memory, 16 .. 1073741823, within 4 GiB in all. @default 16384 */
+  /** Pages of the buffer pool, 16 .. 1073741823, within 4 GiB in all. @default 16384 */
   readonly shared_buffers?: number | string;
+  /** Page frames for I/O beside the pool, and for temporary relations. @default 1024 */
+  readonly io_frames?: number | string;
   /** Bytes of a page: a power of two from 1024 to 32768. @default 8192 */
   readonly block_size?: number | string;
   /** kB of each backend's own area, 4 .. 65536, a multiple of 4. @default 64 */

@@ -159,6 +159,7 @@ export const SMALL = {
   io_max_combine_limit: 16,
   max_backends: 3,
   shared_buffers: 64,
+  io_frames: 64,
   local_memory: 64,
   trace_size: 256,
   trace: true,

@@ -29,6 +29,7 @@ const GUCS = {
   io_max_combine_limit: layout.GUC_IO_MAX_COMBINE_LIMIT,
   max_backends: layout.GUC_MAX_BACKENDS,
   shared_buffers: layout.GUC_SHARED_BUFFERS,
+  io_frames: layout.GUC_IO_FRAMES,
   block_size: layout.GUC_BLOCK_SIZE,
   local_memory: layout.GUC_LOCAL_MEMORY,
   trace_size: layout.GUC_TRACE_SIZE,
@@ -41,6 +42,7 @@ const DEFAULTS: Shape = {
   io_max_combine_limit: 16,
   max_backends: 16,
   shared_buffers: 16384,
+  io_frames: 1024,
   block_size: 8192,
   local_memory: 65536,
   trace_size: 4096,
@@ -75,9 +77,10 @@ function sizeOf(shape: Shape): number {
   region(32 * 1024);
   region(shape.max_backends * 64 * 32);
   region(shape.max_files * 512);
-  region(shape.shared_buffers * 2);
+  region(shape.io_frames * 2);
   region(shape.trace_size * 48);
   region(shape.max_backends * shape.local_memory, 4096);
+  region(shape.io_frames * shape.block_size, 4096);
   region(shape.shared_buffers * shape.block_size, 4096);
   return end;
 }
@@ -184,7 +187,7 @@ function layingOut(): void {
         );
         assert.is(bench.ctl('frames') % 4096, 0);
         assert.is(bench.ctl('local') % 4096, 0);
-        assert.is(bench.ctl('size'), bench.ctl('frames') + 64 * BLOCK);
+        assert.is(bench.ctl('size'), bench.ctl('frames') + 128 * BLOCK);
         assert.ok(bench.ctl('size') <= bench.pg.memory.buffer.byteLength);
         assert.is(bench.pg.alloc(8), bench.ctl('local'));
         const guest = await bench.join();
@@ -295,7 +298,7 @@ function taking(): void {
         (layout.CTL_AT + layout.PgAioCtl.fields[name].offset) / 4;
       const over = (memory: WebAssembly.Memory) =>
         attach({ ...SMALL, io_method: 'sync', memory, shared });
-      const NEEDED = 794624;
+      const NEEDED = 1318912;
 
       test('if it has just the bytes it needs', async () => {
         const pages = Math.ceil(NEEDED / 65536);

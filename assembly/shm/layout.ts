@@ -5,7 +5,7 @@
  *
  *   PgAioCtl · PgAioBackend[] · PgAioDoorbell[] · PgAioHandle[] · iovecs · handle data ·
  *   filled returns · worker control · PgAioWorker[] · resource owners · files · frame owners ·
- *   trace ring ‖ local memory of each backend · page frames
+ *   trace ring ‖ local memory of each backend · page frames · buffers
  *
  * What stands after ‖ is the callers' memory: results, wait references and page data go there and
  * nowhere else (`isCallers`). Sizes after AioShmemSize and AioShmemInit of aio_init.c.
@@ -16,7 +16,7 @@ import { E_MEMORY_LIMIT, fail } from "../errors";
 import { MAX_IO_WORKERS, RESOURCE_OWNERS } from "../aio/types";
 import {
   block_size, fixMaxConcurrency, io_max_combine_limit, io_max_concurrency, local_memory,
-  max_backends, max_files, shared_buffers, trace_size,
+  io_frames, max_backends, max_files, shared_buffers, trace_size,
 } from "./settings";
 import {
   BACKEND_SHIFT, CTL_AT, CTL_BYTES, DATA_BYTES, DOORBELL_BYTES, FILE_BYTES, FRAME_OWNER_BYTES,
@@ -25,7 +25,7 @@ import {
 } from "./sizes";
 
 /** Raised whenever a field below or in a structure moves. */
-export const LAYOUT_VERSION: u32 = 4;
+export const LAYOUT_VERSION: u32 = 5;
 export const SHMEM_MAGIC: u32 = 0x49414750; // "PGAI" in a dump
 
 const FRAME_ALIGN: u64 = 4096; // O_DIRECT on any device
@@ -46,7 +46,7 @@ export const CTL_READY: u32 = 2;
   io_max_concurrency: u32; //  20  handles per backend, derived if it was -1
   io_max_combine_limit: u32; // 24  iovecs and handle data per handle
   max_backends: u32; //        28  slots
-  shared_buffers: u32; //      32  page frames
+  shared_buffers: u32; //      32  pages of the buffer pool
   block_size: u32; //          36  bytes of a page frame
   local_memory: u32; //        40  bytes of each backend's own area
   trace_size: u32; //          44  entries of the trace ring
@@ -79,7 +79,9 @@ export const CTL_READY: u32 = 2;
   io_worker_idle_timeout: u32; // 152  ms until one above the minimum leaves
   io_worker_launch_interval: u32; // 156  ms between launches above the minimum
   worker_scratch: u32; //     160  offset of the I/O workers' room for paths
-  host_callbacks: u32; //     164  phases of host callbacks 32 .. 63, a byte each (32 bytes)
+  io_frames: u32; //          164  page frames
+  buffers: u32; //            168  offset of the pages of the buffer pool, 4 KiB aligned
+  host_callbacks: u32; //     172  phases of host callbacks 32 .. 63, a byte each (32 bytes)
 }
 if (offsetof<PgAioCtl>("host_callbacks") + 32 > CTL_BYTES) ERROR("PgAioCtl outgrew its place");
 
@@ -155,10 +157,11 @@ export function layOut(to: PgAioCtl | null): u64 {
   const worker_scratch = region(<u64>MAX_IO_WORKERS * WORKER_SCRATCH_BYTES);
   const resowners = region(<u64>max_backends * RESOURCE_OWNERS * RESOWNER_BYTES);
   const files = region(<u64>max_files * FILE_BYTES);
-  const frame_owners = region(<u64>shared_buffers * FRAME_OWNER_BYTES);
+  const frame_owners = region(<u64>io_frames * FRAME_OWNER_BYTES);
   const trace = region(<u64>trace_size * TRACE_BYTES);
   const local = region(<u64>max_backends * local_memory, FRAME_ALIGN);
-  const frames = region(<u64>shared_buffers * block_size, FRAME_ALIGN);
+  const frames = region(<u64>io_frames * block_size, FRAME_ALIGN);
+  const buffers = region(<u64>shared_buffers * block_size, FRAME_ALIGN);
   if (to !== null && end <= MEMORY_LIMIT) {
     to.size = <u32>end;
     to.io_handle_count = <u32>handles;
@@ -177,6 +180,7 @@ export function layOut(to: PgAioCtl | null): u64 {
     to.trace = <u32>trace;
     to.local = <u32>local;
     to.frames = <u32>frames;
+    to.buffers = <u32>buffers;
   }
   return end;
 }

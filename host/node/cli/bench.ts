@@ -199,7 +199,7 @@ export async function runBench(path: string, flags: BenchFlags): Promise<void> {
       ioMethod: flags.ioMethod as 'sync', // the engine checks what it is given
       provider: 'direct',
       blockSize: FRAME_BYTES,
-      sharedBuffers: Math.max(FRAME_BYTES / 256, (flags.depth * bytes) / FRAME_BYTES),
+      ioFrames: Math.max(FRAME_BYTES / 256, (flags.depth * bytes) / FRAME_BYTES),
       ioMaxConcurrency: flags.depth,
       maxBackends: 1,
       traceSize: 16,

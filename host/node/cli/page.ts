@@ -79,7 +79,7 @@ async function readPage(
     provider: 'direct',
     blockSize,
     dataChecksums: checksums,
-    sharedBuffers: FRAMES,
+    ioFrames: FRAMES,
     ioMaxConcurrency: 1,
     maxBackends: 1,
     traceSize: 16,

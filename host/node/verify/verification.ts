@@ -316,7 +316,7 @@ export class Verification implements AsyncIterable<Finding> {
       ioMaxConcurrency: this.concurrency,
       ioMaxWorkers: IO_WORKERS_MAX,
       maxBackends: jobs,
-      sharedBuffers: Math.max(FRAMES_MIN, jobs * this.concurrency * this.combineLimit),
+      ioFrames: Math.max(FRAMES_MIN, jobs * this.concurrency * this.combineLimit),
       tablespaceVersionDirectory: tablespaceDirectory,
       traceSize: 16,
       onReport: () => undefined, // the verdicts say the same
