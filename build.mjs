@@ -75,8 +75,7 @@ const STEPS = [
       ...filesBelow('bindings'),
       ...filesBelow('host', '.ts'),
     ],
-    outputs: () =>
-      [...presentBundles(), ...presentProgram()].map(([name]) => `dist/${name}.js`),
+    outputs: () => [...presentBundles(), ...presentProgram()].map(([name]) => `dist/${name}.js`),
     run: bundle,
   },
   {

@@ -166,8 +166,11 @@ test('puts neighbours together as a range', () => {
   const { status, stdout } = run(['verify', path]);
   assert.is(status, 1);
   assertNarrow(stdout);
-  const words =
-    /^ {2}blocks 35-43 \(3-11 of the file, offset 24576\): calculated\/contained checksums\n {6}(?:[0-9A-F]+\/[0-9A-F]+\s+){4}and 5 more$/m;
+  const words = new RegExp(
+    '^  blocks 35-43 \\(3-11 of the file, offset 24576\\): calculated/contained checksums\\n' +
+      '      (?:[0-9A-F]+/[0-9A-F]+\\s+){4}and 5 more$',
+    'm',
+  );
   assert.match(stdout, words);
   assert.match(stdout, /^9 damaged pages, 9 by checksum\.$/m);
   assert.match(stdout, /^Bad checksums: {2}9$/m);
@@ -257,6 +260,11 @@ test('prints JSON, a line for each finding', () => {
     lsn: '0/1001528',
     recoverable: false,
   });
+});
+
+test('prints a summary as the last line of JSON', () => {
+  const { stdout } = run(['verify', facts.path, '--json']);
+  const lines = jsonLines(stdout);
   const { seconds, mbPerSecond, ...summary } = lines.at(-1) ?? { type: '' };
   assert.ok(Number(seconds) > 0 && Number(mbPerSecond) > 0);
   assert.equal(summary, {

@@ -5,7 +5,6 @@
 import {
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -15,11 +14,10 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodePgControl, type PgControl } from '../bindings/pg-control.ts';
+import { encodePgControl } from '../bindings/pg-control.ts';
 import { makeDemoDirectory } from '../host/node/demo-directory.ts';
 import {
   Aio,
@@ -30,96 +28,32 @@ import {
   type IoProvider,
 } from '../host/node/index.ts';
 import { openDataDirectory } from '../host/node/verify/pgdata.ts';
-import {
-  type Finding,
-  Verification,
-  type VerifyOptions,
-} from '../host/node/verify/verification.ts';
+import { Verification, type VerifyOptions } from '../host/node/verify/verification.ts';
 import { VARIANTS } from './harness.ts';
 import {
   BLOCK_SIZES,
   emptyPage,
   garbagePage,
-  patternPage,
-  putChecksum,
   referenceChecksum,
   zeroPage,
 } from './page-vectors.ts';
+import {
+  cluster,
+  flipped,
+  fresh,
+  good,
+  lineOf,
+  openScratch,
+  pages,
+  removeScratch,
+  SEGMENT_BLOCKS,
+  SIZE,
+  scanned,
+  scratchPath,
+  spoilt,
+} from './verify-fixture.ts';
 
 const WASI_EIO = 29;
-const SEGMENT_BLOCKS = 8;
-const SIZE = 1024; // small pages make small files
-
-let scratch = '';
-let folders = 0;
-function fresh(): string {
-  return join(scratch, `${folders++}`);
-}
-
-type Files = Readonly<Record<string, Uint8Array | 'directory'>>;
-
-/** A data directory with segments of 8 blocks; relation 16384 is what most tests are about. */
-function cluster(files: Files, control: Partial<PgControl> = {}): string {
-  const path = fresh();
-  const basis = { blockSize: SIZE, segmentBlocks: SEGMENT_BLOCKS, dataChecksumVersion: 1 };
-  const all: Readonly<Record<string, Uint8Array | string>> = {
-    PG_VERSION: '18\n',
-    'global/pg_control': encodePgControl({ ...basis, ...control }),
-    'base/5/': 'directory',
-    'pg_tblspc/': 'directory',
-    ...files,
-  };
-  for (const [name, data] of Object.entries(all)) {
-    const full = join(path, name);
-    mkdirSync(data === 'directory' ? full : dirname(full), { recursive: true });
-    if (data !== 'directory') writeFileSync(full, data);
-  }
-  return path;
-}
-
-const good = (block: number, size = SIZE): Uint8Array => putChecksum(patternPage(size), block);
-/** Good pages `first` to `last`, some of them replaced. */
-function pages(
-  first: number,
-  last: number,
-  others: Readonly<Record<number, Uint8Array>> = {},
-  size = SIZE,
-): Uint8Array {
-  const all = Array.from({ length: last - first + 1 }, (_, i) => first + i);
-  return Buffer.concat(all.map((block) => others[block] ?? good(block, size)));
-}
-function flipped(block: number, size = SIZE): Uint8Array {
-  const page = good(block, size);
-  page[size - 1] = (page[size - 1] ?? 0) ^ 1;
-  return page;
-}
-/** A good checksum over a header that is not sane. */
-const spoilt = (block: number, size = SIZE): Uint8Array =>
-  putChecksum(emptyPage(size, { flags: 8 }), block);
-
-interface Scanned {
-  readonly scan: Verification;
-  readonly findings: readonly Finding[];
-  /** `path block faults` of damaged pages, `path kind` of the rest, sorted. */
-  readonly lines: readonly string[];
-}
-
-async function scanned(
-  path: string,
-  options: VerifyOptions = {},
-  planned: () => void = () => undefined,
-): Promise<Scanned> {
-  const directory = await openDataDirectory(path);
-  const scan = new Verification(directory, { ...options, onListed: planned });
-  const findings: Finding[] = [];
-  for await (const finding of scan) findings.push(finding);
-  return { scan, findings, lines: findings.map(lineOf).sort() };
-}
-function lineOf(finding: Finding): string {
-  if (finding.kind !== 'page') return `${finding.path} ${finding.kind}`;
-  return `${finding.path} ${finding.block} ${finding.faults.join('+')}`;
-}
-
 /** What is ordered for a read: fail, move less, or change what came. */
 interface Read {
   readonly path: string;
@@ -187,7 +121,7 @@ function openFiles(): string[] {
   if (process.platform !== 'linux') return [];
   return readdirSync('/proc/self/fd').flatMap((fd) => {
     const path = linkOf(`/proc/self/fd/${fd}`);
-    return path.startsWith(scratch) && lstatSync(path).isFile() ? [path] : [];
+    return path.startsWith(scratchPath()) && lstatSync(path).isFile() ? [path] : [];
   });
 }
 /** Where a link leads; '' if it is gone, as that of the listing itself is. */
@@ -206,10 +140,8 @@ for (const { name, method, shared } of WAYS) {
   if (method !== 'host') {
     const basis = { ioMethod: method, shared };
     const test = suite(`verify: ${name}`);
-    test.before(() => {
-      scratch = mkdtempSync(join(tmpdir(), 'pgaio-verify-'));
-    });
-    test.after(() => rmSync(scratch, { recursive: true, force: true }));
+    test.before(openScratch);
+    test.after(removeScratch);
 
     test("finds the demonstration's three damaged pages and nothing else", async () => {
       const facts = makeDemoDirectory(fresh(), referenceChecksum);
@@ -588,8 +520,8 @@ for (const { name, method, shared } of WAYS) {
       };
       const scan = new Verification(await openDataDirectory(path), options);
       await rejects(drain(scan), (error) => error === stop.signal.reason);
-      if (method === 'sync') assert.is(scan.counts.blocks, 32);
-      else assert.ok(scan.counts.blocks < 100, `${scan.counts.blocks} blocks`);
+      const { blocks } = scan.counts; // a batch, or less where the machine was busy
+      assert.ok(blocks > 0 && blocks <= 32, `${blocks} blocks`);
       assert.is(calls, 2);
     });
 
@@ -629,10 +561,8 @@ async function rejects(
 }
 
 const once = suite('verify');
-once.before(() => {
-  scratch = mkdtempSync(join(tmpdir(), 'pgaio-verify-'));
-});
-once.after(() => rmSync(scratch, { recursive: true, force: true }));
+once.before(openScratch);
+once.after(removeScratch);
 
 once('notices that a server was started meanwhile', async () => {
   const path = cluster({ 'base/5/16384': pages(0, 0) });

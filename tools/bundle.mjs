@@ -39,7 +39,7 @@ const COMMANDER = {
       path: `${process.cwd()}/${folder}/index.js`,
     }));
     onLoad({ filter: /node_modules\/commander\/index\.js$/ }, ({ path }) => ({
-      contents: `/*! commander\n${readFileSync(`${folder}/LICENSE`, 'utf8')}*/\n${readFileSync(path)}`,
+      contents: `/*! commander\n${readFileSync(`${folder}/LICENSE`)}*/\n${readFileSync(path)}`,
       loader: 'js',
     }));
   },
@@ -53,7 +53,10 @@ export const PROGRAM_OPTIONS = {
   legalComments: 'inline',
   plugins: [COMMANDER],
   banner: {
-    js: "import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);",
+    js: [
+      "import { createRequire as makeRequire } from 'node:module';",
+      'const require = makeRequire(import.meta.url);',
+    ].join('\n'),
   },
 };
 

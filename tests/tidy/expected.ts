@@ -40,6 +40,7 @@ export const PACKAGE_FILES = [
   'dist/pgaio-unshared.wasm',
   'dist/pgaio.wasm',
   'dist/raw.js',
+  'dist/verify-job.js',
   'package.json',
 ] as const;
 /** Files of the package whose names the build makes up, or that need not be there. */

@@ -136,7 +136,8 @@ function faultsOf(range: PageRange): string {
     }
     const pairs = sums.map(({ calculated, stored }) => `${hex(calculated)}/${hex(stored)}`);
     const more = pages - pairs.length;
-    return `calculated/contained checksums ${pairs.join(' ')}${more > 0 ? ` and ${more} more` : ''}`;
+    const rest = more > 0 ? ` and ${more} more` : '';
+    return `calculated/contained checksums ${pairs.join(' ')}${rest}`;
   });
   if (recoverable) reasons.push(`changed at ${lsn}, recovery writes it anew`);
   return reasons.join('; ');

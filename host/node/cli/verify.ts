@@ -44,7 +44,7 @@ export interface Request {
 const DEFAULT_TABLESPACE = 1663;
 const GLOBAL_TABLESPACE = 1664;
 
-/** A path is a data directory, or something below one: a database's directory, a relation's file. */
+/** A path is a data directory, or what is below one: a database's directory, a relation's file. */
 export function requestOf(dir: string | undefined, flags: Partial<VerifyFlags>): Request {
   const given = dir ?? process.env.PGDATA;
   if (given === undefined || given === '') {

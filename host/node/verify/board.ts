@@ -1,11 +1,10 @@
 /**
- * What the jobs of a verification share: pieces of files to be read, counters, and the word to stop.
+ * What the jobs of a verification share: pieces of files to read, counters, and the word to stop.
  *
  * One thread lists the directory and puts pieces here, every job takes them, the lister too. A
- * piece is a few numbers, from which any thread makes the path, so that a cluster of a million files
- * takes 48 bytes for each and never more than the ring holds: a lister that finds it full reads a
- * piece itself. Counters are one row for each job, written by that job only and summed by whoever
- * asks.
+ * piece is a few numbers, from which any thread makes the path: 48 bytes for each file, and never
+ * more than the ring holds, since a lister that finds it full reads a piece itself. Counters are
+ * one row for each job, written by that job only and summed by whoever asks.
  */
 import type { ForkName, RelationFileOwner } from './pgdata.ts';
 

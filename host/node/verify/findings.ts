@@ -1,4 +1,4 @@
-/** What a verification finds, as plain data: it travels from the job's thread to the one that asks. */
+/** What a verification finds, as plain data: it travels between threads. */
 import type { RelationFileOwner } from './pgdata.ts';
 
 /** What is wrong with a page. 'garbage': it says that it was never used, and yet is not zero. */

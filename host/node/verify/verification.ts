@@ -2,8 +2,8 @@
  * Verifies a data directory: reads every page of every relation file through the engine and tells
  * which are damaged, and why. Reads only, and writes nothing.
  *
- * The work is done by jobs, each a backend over one memory: this thread, which also lists the files,
- * and threads that are handed over when they are ready. All take pieces from one board. Which files
+ * The work is done by jobs, each a backend over one memory: this thread, which also lists the
+ * files, and threads that somebody has started early. All take pieces from one board. Which files
  * are looked at follows pg_checksums, what makes a page valid PageIsVerified.
  */
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
