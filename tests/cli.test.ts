@@ -560,6 +560,25 @@ test('shows progress a line a second where there is no terminal', () => {
   assert.is(run(['verify', sound(), '--no-progress']).stderr, '');
 });
 
+test('draws a bar on a terminal of 80 columns, and takes it away', () => {
+  const command = `stty cols 80; "${process.execPath}" ${CLI} verify --max-rate 3 ${sound()}`;
+  const ran = spawnSync('script', ['-qec', command, '/dev/null'], {
+    encoding: 'utf8',
+    timeout: TIME_LIMIT_MS,
+  });
+  if (ran.error !== undefined) {
+    skipped('there is no `script` to make a terminal with');
+    return;
+  }
+  const drawn = ran.stdout.replaceAll('\u001b', '\n').split(/\n\[[0-9;?]*[a-zA-Z]|[\r\n]/);
+  const bars = drawn.filter((text) =>
+    /^[#.]+ \d+% {2}[\d.]+ of 3\.3 MB, \d+ MB\/s, .* left$/.test(text),
+  );
+  assert.ok(bars.length > 2, `${bars.length} bars in ${ran.stdout}`);
+  for (const text of drawn) assert.ok(text.length < COLUMNS, text);
+  assert.match(ran.stdout, /Checksum operation completed\r\n/);
+});
+
 test('reports other findings beside damaged pages', () => {
   const path = sound();
   writeFileSync(join(path, 'base/5/16387'), Buffer.alloc(8192 * 3 + 5));
