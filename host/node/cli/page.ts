@@ -1,7 +1,8 @@
 /** `pgaio page`: one page of a relation's file: header, line pointers, checksum, bytes. */
 import { existsSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
-import { Aio, constants, type IoResult, type PageVerdict } from '../index.ts';
+import type { PageVerdict } from '../index.ts';
+import { type Geometry, readOnePage } from '../verify/one-page.ts';
 import { lsnOfPage, sizeWordOfPage } from '../verify/page-bytes.ts';
 import { type DataDirectory, openDataDirectory, parseRelationFileName } from '../verify/pgdata.ts';
 import { lsnText } from '../verify/situation.ts';
@@ -35,17 +36,6 @@ const FLAG_NAMES: readonly (readonly [number, string])[] = [
 ];
 const FLAGS_KNOWN = 7;
 const HEX_BYTES = 16;
-const FRAMES = 16;
-
-/** What the place of the file tells: sizes from pg_control, the segment from its name. */
-interface Geometry {
-  readonly blockSize: number;
-  readonly segmentBlocks: number;
-  readonly segment: number;
-  readonly checksums: boolean;
-  /** Whether it was found out, or is what most clusters have. */
-  readonly known: boolean;
-}
 
 async function clusterAbove(path: string): Promise<DataDirectory | undefined> {
   for (let at = dirname(path); dirname(at) !== at; at = dirname(at)) {
@@ -66,45 +56,6 @@ async function geometryOf(path: string, flags: PageFlags): Promise<Geometry> {
     checksums: control === undefined || control.dataChecksumVersion !== 0,
     known: control !== undefined,
   };
-}
-
-/** Reads and verifies one page. The bytes are a copy. */
-async function readPage(
-  path: string,
-  blockInFile: number,
-  { blockSize, segmentBlocks, segment, checksums }: Geometry,
-): Promise<{ bytes: Uint8Array; verdict: PageVerdict; blocks: number }> {
-  await using aio = await Aio.create({
-    ioMethod: 'sync',
-    provider: 'direct',
-    blockSize,
-    dataChecksums: checksums,
-    ioFrames: FRAMES,
-    ioMaxConcurrency: 1,
-    maxBackends: 1,
-    traceSize: 16,
-    onReport: () => undefined,
-  });
-  using file = aio.open(path);
-  const blocks = Math.floor(file.size() / blockSize);
-  if (blockInFile >= blocks) {
-    throw new Refusal(`${path}: no block ${blockInFile}; it has ${counted(blocks, 'block')}`);
-  }
-  using frames = aio.frames(1);
-  const block = segment * segmentBlocks + blockInFile;
-  const relation = { spcOid: 1663, dbOid: 1, relNumber: 1 }; // named in no message
-  const io = aio
-    .acquire()
-    .setTarget({ relation, block, blocks: 1 })
-    .register(constants.PGAIO_HCB_PAGE_READV)
-    .register(constants.PGAIO_HCB_MD_READV)
-    .startReadv(file, frames, blockInFile * blockSize);
-  const result: IoResult | undefined = await io.then(null, () => io.result);
-  const [verdict] = result?.verdicts ?? [];
-  if (verdict === undefined || verdict.notRead) {
-    throw new Refusal(`${path}: block ${blockInFile} could not be read`);
-  }
-  return { bytes: frames.bytes.slice(), verdict, blocks };
 }
 
 function verdictText({ valid, isNew, headerBad, checksumFailed, garbage }: PageVerdict): string {
@@ -182,7 +133,11 @@ export async function runPage(file: string, block: number, flags: PageFlags): Pr
   await runCommand(async () => {
     const path = resolve(file);
     const geometry = await geometryOf(path, flags);
-    const { bytes, verdict, blocks } = await readPage(path, block, geometry);
+    const { bytes, verdict, blocks } = await readOnePage(path, block, geometry);
+    if (block >= blocks) {
+      throw new Refusal(`${path}: no block ${block}; it has ${counted(blocks, 'block')}`);
+    }
+    if (verdict === undefined) throw new Refusal(`${path}: block ${block} could not be read`);
     const { blockSize, segment, segmentBlocks, known, checksums } = geometry;
     sayFact('file', path);
     const inFork = segment * segmentBlocks + block;

@@ -11,11 +11,11 @@
  * everything else has been read: what has not changed by then nobody is writing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { PGAIO_HCB_MD_READV, PGAIO_HCB_PAGE_READV } from '../../../bindings/layout.ts';
 import {
   type Aio,
   type AioFile,
   AioIoError,
-  constants,
   type IoBuffer,
   type IoResult,
   type PageFrames,
@@ -369,7 +369,7 @@ export class Reader {
       isTemp: relation.temp !== undefined,
     });
     if (!direct) handle.setFlag('BUFFERED');
-    handle.register(constants.PGAIO_HCB_PAGE_READV).register(constants.PGAIO_HCB_MD_READV);
+    handle.register(PGAIO_HCB_PAGE_READV).register(PGAIO_HCB_MD_READV);
     const io = handle.startReadv(file.file, buffer, first * blockSize);
     this.#inFlight++;
     return { request, slot, io };
