@@ -36,8 +36,12 @@ const BUNDLES = {
   layout: 'bindings/layout.ts',
   ...WORKER,
 };
-/** The program and the thread of its jobs: bundled apart, for a quick start. */
-const PROGRAM = { cli: 'host/node/cli.ts', 'verify-job': 'host/node/verify-job.ts' };
+/** The program's start, the rest of it, and the thread of its jobs: a file each, read at once. */
+const PROGRAM = {
+  cli: 'host/node/cli.ts',
+  program: 'host/node/cli/program.ts',
+  'verify-job': 'host/node/verify-job.ts',
+};
 const TOOLS = ['build.mjs', 'asconfig.json', 'package-lock.json', ...filesBelow('tools', '.mjs')];
 
 /** Those that can be bundled: a young project lacks some. */

@@ -34,5 +34,7 @@ const METHOD = /^--io-method(?:=|$)/;
 
 const words = process.argv.slice(2);
 const threads = new JobThreads(jobsOf(words) - 1);
-const { main } = await import('./cli/program.ts');
+/** Bundled apart, so that this file stays short. */
+const program = new URL('./program.js', import.meta.url);
+const { main }: typeof import('./cli/program.ts') = await import(program.href);
 await main(words, threads);

@@ -39,6 +39,7 @@ export const PACKAGE_FILES = [
   'dist/layout.js',
   'dist/pgaio-unshared.wasm',
   'dist/pgaio.wasm',
+  'dist/program.js',
   'dist/raw.js',
   'dist/verify-job.js',
   'package.json',
