@@ -81,7 +81,9 @@ class PageMaker {
     for (let page = 0; page < bytes; page += PAGE) this.#putHeader(page);
   }
   static async open(): Promise<PageMaker> {
-    return new PageMaker(await attach({ io_frames: PIECE_PAGES, io_method: 'sync' }));
+    return new PageMaker(
+      await attach({ shared_buffers: 16, io_frames: PIECE_PAGES, io_method: 'sync' }),
+    );
   }
   close(): void {
     this.#pg.pgaio_shutdown();

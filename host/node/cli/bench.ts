@@ -32,6 +32,8 @@ export interface BenchFlags {
 const FILES_MAX = 16;
 /** A page frame, in which reads are counted. */
 const FRAME_BYTES = 4096;
+/** None is needed, and the fewest there can be are these. */
+const BUFFERS_MIN = 16;
 /** Latencies kept, evenly over the run: enough for the hundredth part of a percent. */
 const SAMPLES_MAX = 100_000;
 /** Reads of one lane before the event loop has a turn, for methods that end inside start. */
@@ -199,6 +201,7 @@ export async function runBench(path: string, flags: BenchFlags): Promise<void> {
       ioMethod: flags.ioMethod as 'sync', // the engine checks what it is given
       provider: 'direct',
       blockSize: FRAME_BYTES,
+      sharedBuffers: BUFFERS_MIN,
       ioFrames: Math.max(FRAME_BYTES / 256, (flags.depth * bytes) / FRAME_BYTES),
       ioMaxConcurrency: flags.depth,
       maxBackends: 1,

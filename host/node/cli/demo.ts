@@ -34,7 +34,7 @@ function temporaryDirectory(): string {
 }
 
 async function make(path: string): Promise<DemoFacts> {
-  const pg = await attach({ io_frames: 16, io_method: 'sync' });
+  const pg = await attach({ shared_buffers: 16, io_frames: 16, io_method: 'sync' });
   const page = pg.pgaio_frames_alloc(1);
   const bytes = new Uint8Array(pg.memory.buffer);
   const facts = makeDemoDirectory(path, (content, block) => {

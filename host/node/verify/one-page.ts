@@ -32,6 +32,7 @@ export async function readOnePage(
     provider: 'direct',
     blockSize,
     dataChecksums: checksums,
+    sharedBuffers: FRAMES,
     ioFrames: FRAMES,
     ioMaxConcurrency: 1,
     maxBackends: 1,

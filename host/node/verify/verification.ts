@@ -82,6 +82,8 @@ const COMBINE_MAX = 128;
 /** Listing before the event loop has a turn. */
 const LIST_MS = 15;
 const FRAMES_MIN = 16;
+/** None is needed, and the fewest there can be are these. */
+const BUFFERS_MIN = 16;
 /** Each takes ten megabytes. */
 const IO_WORKERS_MAX = 4;
 /** Paths remembered to count each file once; beyond, a file may be counted more than once. */
@@ -316,6 +318,7 @@ export class Verification implements AsyncIterable<Finding> {
       ioMaxConcurrency: this.concurrency,
       ioMaxWorkers: IO_WORKERS_MAX,
       maxBackends: jobs,
+      sharedBuffers: BUFFERS_MIN,
       ioFrames: Math.max(FRAMES_MIN, jobs * this.concurrency * this.combineLimit),
       tablespaceVersionDirectory: tablespaceDirectory,
       traceSize: 16,
