@@ -12,7 +12,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { BUNDLE_OPTIONS, WORKER } from './tools/bundle.mjs';
+import { BUNDLE_OPTIONS, PROGRAM_OPTIONS, WORKER } from './tools/bundle.mjs';
 import {
   filesBelow,
   hashFiles,
@@ -34,7 +34,6 @@ const BUNDLES = {
   index: 'host/node/index.ts',
   raw: 'host/node/raw.ts',
   layout: 'bindings/layout.ts',
-  cli: 'host/node/cli.ts',
   ...WORKER,
 };
 /** The io_uring shim's binaries, each with the compiler that makes it; none where that is not. */
@@ -42,10 +41,17 @@ const SHIMS = {
   'dist/uring-linux-x64.node': 'x86_64-linux-gnu-gcc',
   'dist/uring-linux-arm64.node': 'aarch64-linux-gnu-gcc',
 };
+/** The program's start, the rest of it, and the thread of its jobs: a file each, read at once. */
+const PROGRAM = {
+  cli: 'host/node/cli.ts',
+  program: 'host/node/cli/program.ts',
+  'verify-job': 'host/node/verify-job.ts',
+};
 const TOOLS = ['build.mjs', 'asconfig.json', 'package-lock.json', ...filesBelow('tools', '.mjs')];
 
 /** Those that can be bundled: a young project lacks some. */
 const presentBundles = () => Object.entries(BUNDLES).filter(([, path]) => existsSync(path));
+const presentProgram = () => Object.entries(PROGRAM).filter(([, path]) => existsSync(path));
 
 /**
  * @typedef {object} Step
@@ -84,7 +90,7 @@ const STEPS = [
       ...filesBelow('bindings'),
       ...filesBelow('host', '.ts'),
     ],
-    outputs: () => presentBundles().map(([name]) => `dist/${name}.js`),
+    outputs: () => [...presentBundles(), ...presentProgram()].map(([name]) => `dist/${name}.js`),
     run: bundle,
   },
   {
@@ -198,13 +204,20 @@ async function bundle(say) {
   for (const [name, path] of Object.entries(BUNDLES)) {
     if (!existsSync(path)) say(`dist/${name}.js: left out, there is no ${path} yet`);
   }
-  const { outputFiles } = await build({
-    ...BUNDLE_OPTIONS,
-    entryPoints: Object.fromEntries(present),
-    outdir: 'dist',
-    write: false,
-    logLevel: 'silent',
-  });
+  const outputFiles = [];
+  for (const [options, entries] of /** @type {const} */ ([
+    [BUNDLE_OPTIONS, present],
+    [PROGRAM_OPTIONS, presentProgram()],
+  ])) {
+    const made = await build({
+      ...options,
+      entryPoints: Object.fromEntries(entries),
+      outdir: 'dist',
+      write: false,
+      logLevel: 'silent',
+    });
+    outputFiles.push(...made.outputFiles);
+  }
   const kept = new Set();
   for (const { path, contents } of outputFiles) {
     const local = relative(process.cwd(), path);
@@ -214,7 +227,8 @@ async function bundle(say) {
   for (const old of filesBelow('dist', '.js')) {
     if (/^dist\/[^/]+$/.test(old) && !kept.has(old)) rmSync(old);
   }
-  say(`dist/*.js: ${present.map(([name]) => name).join(', ')}`);
+  const names = [...present, ...presentProgram()].map(([name]) => name);
+  say(`dist/*.js: ${names.join(', ')}`);
 }
 
 /** @type {Step['run']} */

@@ -27,7 +27,7 @@ import {
   openDataDirectory,
   parseRelationFileName,
   type RelationFile,
-} from '../host/node/pgdata.ts';
+} from '../host/node/verify/pgdata.ts';
 import { referenceChecksum } from './page-vectors.ts';
 import {
   binariesOfSystem,

@@ -20,7 +20,11 @@ const FILE_TIMEOUT_MS = 120_000;
 /** For a process that was told to end. */
 const GRACE_MS = 2_000;
 /** Files that may take longer, with the reason. @type {Record<string, number>} */
-const LONG_TIMEOUTS_MS = {};
+const LONG_TIMEOUTS_MS = {
+  'cli.test': 300_000, // starts the program a hundred times
+  'online.test': 600_000, // as long as it is told to
+  'verify-system.test': 300_000, // the same, over a gigabyte of holes
+};
 
 /**
  * @typedef {object} Outcome

@@ -3,7 +3,7 @@
  * `.wasm` import becomes the bytes. Chunks lie beside the entries, so that a URL relative to
  * import.meta.url means the same file from everywhere.
  */
-import { existsSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { filesBelow, writeFileAtomically } from './stamps.mjs';
 
@@ -25,6 +25,44 @@ export const BUNDLE_OPTIONS = {
 
 /** Bundles of other runs may be in use that long. */
 const KEEP_MS = 3_600_000;
+
+/**
+ * The package for the command line as part of the bundle, with its licence: six files less to be
+ * found and read before the program can start. Its parts ask for Node's modules by `require`.
+ * @type {import('esbuild').Plugin}
+ */
+const COMMANDER = {
+  name: 'commander',
+  setup({ onLoad, onResolve }) {
+    const folder = 'node_modules/commander';
+    onResolve({ filter: /^commander$/ }, () => ({
+      path: `${process.cwd()}/${folder}/index.js`,
+    }));
+    onLoad({ filter: /node_modules\/commander\/index\.js$/ }, ({ path }) => ({
+      contents: `/*! commander\n${readFileSync(`${folder}/LICENSE`)}*/\n${readFileSync(path)}`,
+      loader: 'js',
+    }));
+  },
+};
+
+/**
+ * How the program is bundled: each entry one short file, since every start pays for finding and
+ * reading them.
+ * @type {import('esbuild').BuildOptions}
+ */
+export const PROGRAM_OPTIONS = {
+  ...BUNDLE_OPTIONS,
+  splitting: false,
+  minify: true,
+  legalComments: 'inline',
+  plugins: [COMMANDER],
+  banner: {
+    js: [
+      "import { createRequire as makeRequire } from 'node:module';",
+      'const require = makeRequire(import.meta.url);',
+    ].join('\n'),
+  },
+};
 
 /**
  * Bundles scripts to be run from the tree: FOLDER/NAME.ts becomes OUTDIR/NAME.js. Other runs may be

@@ -10,6 +10,7 @@ import * as layout from '../../bindings/layout.ts';
 import type { Settings } from '../../bindings/settings.ts';
 import { callbackBits, loadCallbacks, registerCallbacks } from './callback-modules.ts';
 import { type NodeHostOptions, nodeHost } from './host.ts';
+import { adoptModule } from './module.ts';
 import { watchThreads } from './threads.ts';
 import { probeUring, ringFailed, type UringReason, uringUnavailable } from './uring.ts';
 import { WorkerPool } from './worker-pool.ts';
@@ -21,6 +22,8 @@ export interface AioToken {
   readonly callbackModules: readonly string[];
   readonly tablespaceVersionDirectory: string | undefined;
   readonly dataDirectory: string | undefined;
+  /** The core as compiled for this memory: another thread need not compile it again. */
+  readonly module?: WebAssembly.Module;
 }
 
 export interface Backend {
@@ -59,6 +62,7 @@ export async function createBackend(
     callbackModules: urls,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
     dataDirectory: options.dataDirectory,
+    module: host.module,
   };
   watchThreads(core);
   const pool = startPool(core, token, memory !== undefined);
@@ -83,7 +87,8 @@ export function joinBackend(token: AioToken, options: NodeHostOptions): Promise<
   }
   const provider = options.provider ?? token.provider;
   if (provider === undefined) throw unshareable('attach needs the option `provider`');
-  const { callbackModules, tablespaceVersionDirectory, dataDirectory } = token;
+  const { callbackModules, tablespaceVersionDirectory, dataDirectory, module } = token;
+  if (module !== undefined) adoptModule(true, module);
   const inherited = {
     provider,
     callbackModules,

@@ -10,7 +10,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { errnoOfName, strerror } from '../../bindings/errno.ts';
 import { encodePgControl } from '../../bindings/pg-control.ts';
-import { DataDirectoryError } from './pgdata.ts';
+import { DataDirectoryError } from './verify/pgdata.ts';
 
 /**
  * 'checksum': a flipped bit in a tuple, the header as it should be. 'header': pd_special beyond the

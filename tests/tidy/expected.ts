@@ -51,7 +51,9 @@ export const PACKAGE_FILES = [
   'dist/layout.js',
   'dist/pgaio-unshared.wasm',
   'dist/pgaio.wasm',
+  'dist/program.js',
   'dist/raw.js',
+  'dist/verify-job.js',
   'package.json',
 ] as const;
 /** Files of the package whose names the build makes up, or that need not be there. */

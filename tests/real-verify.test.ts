@@ -13,13 +13,18 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { connect, type Socket } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openDataDirectory } from '../host/node/pgdata.ts';
-import { DirectoryScan, type ScanFinding, type ScanOptions } from '../host/node/scan.ts';
+import { openDataDirectory } from '../host/node/verify/pgdata.ts';
+import {
+  type Finding,
+  Verification,
+  type VerifyOptions,
+} from '../host/node/verify/verification.ts';
+import { VARIANTS } from './harness.ts';
+import { PgClient } from './pg-client.ts';
 import {
   binariesOfSystem,
   makeCluster,
@@ -45,7 +50,7 @@ const FILL = (tablespace: string): string[] => [
   'VACUUM big',
 ];
 
-const test = suite('scan of a real cluster');
+const test = suite('verify: a real cluster');
 let cluster: RealCluster | undefined;
 let reason = '';
 let tablespace = '';
@@ -65,16 +70,16 @@ test.after(() => {
 });
 
 interface Scanned {
-  readonly scan: DirectoryScan;
-  readonly findings: readonly ScanFinding[];
+  readonly scan: Verification;
+  readonly findings: readonly Finding[];
 }
-async function scanned(path: string, options: ScanOptions = {}): Promise<Scanned> {
-  const scan = await DirectoryScan.plan(await openDataDirectory(path), options);
-  const findings: ScanFinding[] = [];
+async function scanned(path: string, options: VerifyOptions = {}): Promise<Scanned> {
+  const scan = new Verification(await openDataDirectory(path), options);
+  const findings: Finding[] = [];
   for await (const finding of scan) findings.push(finding);
   return { scan, findings };
 }
-function lineOf(finding: ScanFinding): string {
+function lineOf(finding: Finding): string {
   if (finding.kind !== 'page') return `${finding.path} ${finding.kind}`;
   return `${finding.path} ${finding.block} ${finding.faults.join('+')}`;
 }
@@ -107,11 +112,13 @@ function withCluster(name: string, act: (cluster: RealCluster) => Promise<void>)
   });
 }
 
-for (const provider of ['wasi', 'direct'] as const) {
-  for (const shared of [true, false]) {
-    const how = `${provider}, ${shared ? 'shared' : 'plain'} memory`;
-    withCluster(`finds no page damaged and counts every page (${how})`, async ({ directory }) => {
-      const { scan, findings } = await scanned(directory, { provider, shared });
+/** Every way to execute I/O that the program can be told. */
+const WAYS = VARIANTS.filter(({ method, provider }) => method !== 'host' && provider === 'direct');
+
+for (const { name, method, shared } of WAYS) {
+  if (method !== 'host') {
+    withCluster(`finds no page damaged and counts every page (${name})`, async ({ directory }) => {
+      const { scan, findings } = await scanned(directory, { ioMethod: method, shared });
       assert.equal(findings, []);
       const { counts } = scan;
       const bytes = bytesOfPages(directory);
@@ -122,7 +129,7 @@ for (const provider of ['wasi', 'direct'] as const) {
       assert.is(counts.filesDone, counts.files);
       assert.is(counts.vanishedFiles + counts.truncatedFiles + counts.rereadPages, 0);
       assert.equal(scan.foreign, []);
-      assert.not(scan.live);
+      assert.is(scan.situation.kind, 'shut down');
       assert.not(scan.changed);
     });
   }
@@ -188,10 +195,11 @@ withCluster('finds the pages that were damaged, and those only', async (real) =>
       `${toast} 100 checksum`,
       `${there} 3 checksum`,
     ].sort();
-    for (const provider of ['wasi', 'direct'] as const) {
+    for (const { method } of WAYS) {
       for (const combineLimit of [1, 16, 128]) {
-        const { scan, findings } = await scanned(directory, { provider, combineLimit });
-        assert.equal(findings.map(lineOf).sort(), expected, `${provider}, ${combineLimit}`);
+        if (method === 'host') continue;
+        const { scan, findings } = await scanned(directory, { ioMethod: method, combineLimit });
+        assert.equal(findings.map(lineOf).sort(), expected, `${method}, ${combineLimit}`);
         assert.is(scan.counts.blocks, bytesOfPages(directory) / BLOCK);
       }
     }
@@ -217,70 +225,12 @@ withCluster('reports a file that was cut within a page', async (real) => {
   });
 });
 
-/** Sends statements to a running server, each when the one before is done. */
-class Client {
-  readonly #socket: Socket;
-  #waiting: ((failure: string | undefined) => void) | undefined;
-  #failure: string | undefined;
-  #rest: Buffer = Buffer.alloc(0);
-
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on('data', (chunk: Buffer) => this.#read(chunk));
-    socket.on('error', () => this.#waiting?.('the connection failed'));
-    socket.on('close', () => this.#waiting?.('the connection was closed'));
-  }
-
-  static async open(directory: string): Promise<Client> {
-    const client = new Client(connect(join(directory, '.s.PGSQL.5432')));
-    const user = ROOT ? 'nobody' : userInfo().username;
-    const words = Buffer.from(`\0\x03\0\0user\0${user}\0database\0postgres\0\0`, 'latin1');
-    await client.#send(words, '');
-    return client;
-  }
-
-  run(statement: string): Promise<void> {
-    return this.#send(Buffer.from(`${statement}\0`), 'Q');
-  }
-  end(): void {
-    this.#socket.destroy();
-  }
-
-  #send(body: Buffer, kind: string): Promise<void> {
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(body.length + 4);
-    this.#socket.write(Buffer.concat([Buffer.from(kind), length, body]));
-    return new Promise((resolve, reject) => {
-      this.#waiting = (failure) => {
-        this.#waiting = undefined;
-        if (failure === undefined) resolve();
-        else reject(new Error(failure));
-      };
-    });
-  }
-
-  #read(chunk: Buffer): void {
-    this.#rest = Buffer.concat([this.#rest, chunk]);
-    while (this.#rest.length >= 5) {
-      const end = 1 + this.#rest.readUInt32BE(1);
-      if (this.#rest.length < end) return;
-      const kind = String.fromCharCode(this.#rest[0] ?? 0);
-      if (kind === 'E')
-        this.#failure = this.#rest.subarray(5, end).toString().replaceAll('\0', ' ');
-      this.#rest = this.#rest.subarray(end);
-      if (kind !== 'Z') continue; // ready for the next
-      this.#waiting?.(this.#failure);
-      this.#failure = undefined;
-    }
-  }
-}
-
 withCluster(
   'reports nothing while a server writes all the time',
   async ({ start, stop, ...real }) => {
     const little = ['shared_buffers=1MB', 'fsync=off', 'full_page_writes=off', 'autovacuum=off'];
     start(...little.flatMap((setting) => ['-c', setting]));
-    const client = await Client.open(real.socketDirectory);
+    const client = await PgClient.open(real.socketDirectory, ROOT ? 'nobody' : userInfo().username);
     let scans = 0;
     let changes = 0;
     try {
@@ -299,10 +249,10 @@ withCluster(
       });
       load.catch(() => undefined); // awaited below, unless a scan fails first
       while (!done) {
-        const provider = scans % 2 === 0 ? 'direct' : 'wasi';
-        const { scan, findings } = await scanned(real.directory, { provider });
+        const ioMethod = scans % 2 === 0 ? 'sync' : 'worker';
+        const { scan, findings } = await scanned(real.directory, { ioMethod, online: true });
         assert.equal(findings, []);
-        assert.ok(scan.live);
+        assert.is(scan.situation.kind, 'running');
         scans++;
       }
       await load;

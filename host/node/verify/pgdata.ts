@@ -6,18 +6,26 @@
  * follows pg_checksums (scan_directory, skipfile); which names are relations follows relpath.c and
  * parse_filename_for_nontemp_relation (reinit.c).
  */
-import type { Dirent, Stats } from 'node:fs';
-import { lstat, open, opendir, readdir, stat } from 'node:fs/promises';
+import {
+  closeSync,
+  type Dirent,
+  lstatSync,
+  opendirSync,
+  openSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errnoOfName, strerror } from '../../bindings/errno.ts';
+import { errnoOfName, strerror } from '../../../bindings/errno.ts';
 import {
   PG_CONTROL_FILE_SIZE,
   type PgControl,
   PgControlError,
   type PgControlErrorCode,
   parsePgControl,
-} from '../../bindings/pg-control.ts';
+} from '../../../bindings/pg-control.ts';
 
 export type DataDirectoryErrorCode =
   /** Nothing has this path. */
@@ -145,12 +153,9 @@ function accessError(path: string, error: unknown): DataDirectoryError {
 }
 
 /** The result, or undefined if what is asked for is not there, or its parent is no directory. */
-async function unlessMissing<Result>(
-  path: string,
-  asked: Promise<Result>,
-): Promise<Result | undefined> {
+function unlessMissing<Result>(path: string, ask: () => Result): Result | undefined {
   try {
-    return await asked;
+    return ask();
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(codeOf(error))) return undefined;
     throw accessError(path, error);
@@ -158,27 +163,27 @@ async function unlessMissing<Result>(
 }
 
 /** At most `most` bytes from the start of a regular file; undefined if there is no such file. */
-async function readStart(path: string, most: number): Promise<Uint8Array | undefined> {
-  const found = await unlessMissing(path, stat(path));
+function readStart(path: string, most: number): Uint8Array | undefined {
+  const found = unlessMissing(path, () => statSync(path));
   if (found?.isFile() !== true) return undefined; // opening a pipe would wait for ever
-  const file = await unlessMissing(path, open(path, 'r'));
+  const file = unlessMissing(path, () => openSync(path, 'r'));
   if (file === undefined) return undefined;
   try {
     const bytes = new Uint8Array(most);
     let length = 0;
     for (let more = most; more > 0 && length < most; length += more) {
-      more = (await file.read(bytes, length, most - length, length)).bytesRead;
+      more = readSync(file, bytes, length, most - length, length);
     }
     return bytes.subarray(0, length);
   } catch (error) {
     throw accessError(path, error);
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 
-async function readText(path: string): Promise<string | undefined> {
-  const bytes = await readStart(path, TEXT_BYTES_MAX);
+function readText(path: string): string | undefined {
+  const bytes = readStart(path, TEXT_BYTES_MAX);
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 }
 
@@ -199,7 +204,7 @@ const CONTROL_ADVICE: Readonly<Record<PgControlErrorCode, string>> = {
 export async function readControlFile(directory: string): Promise<PgControl> {
   const path = `${directory}/global/pg_control`;
   for (let attempt = 1; ; attempt++) {
-    const bytes = await readStart(path, PG_CONTROL_FILE_SIZE);
+    const bytes = readStart(path, PG_CONTROL_FILE_SIZE);
     if (bytes === undefined) throw notPgdata(directory, 'global/pg_control');
     try {
       return parsePgControl(bytes);
@@ -223,10 +228,10 @@ function notPgdata(directory: string, lacking: string): DataDirectoryError {
   );
 }
 
-async function checkDirectory(path: string): Promise<void> {
+function checkDirectory(path: string): void {
   let found: Stats;
   try {
-    found = await stat(path);
+    found = statSync(path);
   } catch (error) {
     if (!['ENOENT', 'ENOTDIR', 'ERR_INVALID_ARG_VALUE'].includes(codeOf(error))) {
       throw accessError(path, error);
@@ -239,14 +244,14 @@ async function checkDirectory(path: string): Promise<void> {
     throw new DataDirectoryError('PGAIO_DATADIR_NOT_DIRECTORY', path, words);
   }
   try {
-    await (await opendir(path)).close();
+    opendirSync(path).closeSync();
   } catch (error) {
     throw accessError(path, error);
   }
 }
 
-async function readMajorVersion(directory: string): Promise<number> {
-  const text = await readText(`${directory}/PG_VERSION`);
+function readMajorVersion(directory: string): number {
+  const text = readText(`${directory}/PG_VERSION`);
   if (text === undefined) throw notPgdata(directory, 'PG_VERSION');
   const version = text.trimEnd();
   const major = /^\d{1,4}(\.\d+)?$/.test(version) ? Math.trunc(Number(version)) : 0;
@@ -260,10 +265,10 @@ async function readMajorVersion(directory: string): Promise<number> {
 }
 
 /** The process in postmaster.pid's first line; a single-user server writes it negated. */
-async function readServerPid(directory: string): Promise<[boolean, number | undefined]> {
+function readServerPid(directory: string): [boolean, number | undefined] {
   let text: string | undefined;
   try {
-    text = await readText(`${directory}/postmaster.pid`);
+    text = readText(`${directory}/postmaster.pid`);
   } catch {
     return [true, undefined]; // it is there, though not for us to read
   }
@@ -286,8 +291,8 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
     throw new DataDirectoryError('PGAIO_DATADIR_MISSING', "''", `no path; ${WHICH_DIRECTORY}`);
   }
   const directory = resolve(path);
-  await checkDirectory(directory);
-  const majorVersion = await readMajorVersion(directory);
+  checkDirectory(directory);
+  const majorVersion = readMajorVersion(directory);
   const control = await readControlFile(directory);
   if (control.controlVersion !== controlVersionOf(majorVersion)) {
     throw new DataDirectoryError(
@@ -297,7 +302,7 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
         "which is another's; restore both from one backup",
     );
   }
-  const [serverMayRun, serverPid] = await readServerPid(directory);
+  const [serverMayRun, serverPid] = readServerPid(directory);
   const tablespaceDirectory = `PG_${majorVersion}_${control.catalogVersion}`;
   return { path: directory, majorVersion, control, tablespaceDirectory, serverMayRun, serverPid };
 }
@@ -378,75 +383,102 @@ function classify(path: string, found: Stats, place: Place, segmentBlocks: numbe
   return { path, relation, foreign: undefined, segment, size };
 }
 
-/** Number, rest of the name, segment: by these a directory is sorted. */
-type SortKey = readonly [number: number, rest: string, segment: number];
-
-function sortKeyOf(name: string): SortKey {
-  const [, temp = '', number, fork = '', segment = '0'] =
-    /^(t\d+_)?(\d+)([^.]*)\.?(\d*)$/.exec(name) ?? [];
-  return number === undefined
-    ? [Infinity, name, 0]
-    : [Number(number), temp + fork, Number(segment)];
+/** An entry of a directory; a million of them are held at once. */
+interface Entry {
+  readonly name: string;
+  readonly kind: 'file' | 'directory' | 'link' | 'other';
+}
+function kindOf(entry: Dirent): Entry['kind'] {
+  if (entry.isFile()) return 'file';
+  if (entry.isDirectory()) return 'directory';
+  return entry.isSymbolicLink() ? 'link' : 'other';
 }
 
-/** By number, so that a relation's files are neighbours, its segments in order; then the rest. */
-function sorted(entries: Dirent[]): Dirent[] {
-  const keyed = entries.map((entry): [Dirent, SortKey] => [entry, sortKeyOf(entry.name)]);
-  keyed.sort(([, [numberA, restA, segmentA]], [, [numberB, restB, segmentB]]) => {
-    if (numberA !== numberB) return numberA < numberB ? -1 : 1;
-    if (restA !== restB) return restA < restB ? -1 : 1;
-    return segmentA - segmentB;
-  });
-  return keyed.map(([entry]) => entry);
-}
+/** Names read from a directory at once. */
+const NAMES_AT_ONCE = 1024;
 
-/** Entries in order. A missing directory is an error if `required`; else it was just dropped. */
-async function entriesOf(path: string, required: boolean): Promise<Dirent[]> {
+/**
+ * Entries by number, so that a relation's files are neighbours, its segments in order; then the
+ * rest. A missing directory is an error if `required`; else it was just dropped.
+ */
+function* entriesOf(path: string, required: boolean): Generator<Entry, void, undefined> {
+  const names: string[] = [];
+  const kinds: Entry['kind'][] = [];
   try {
-    return sorted(await readdir(path, { withFileTypes: true }));
+    const directory = opendirSync(path, { bufferSize: NAMES_AT_ONCE });
+    try {
+      for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
+        names.push(entry.name);
+        kinds.push(kindOf(entry));
+      }
+    } finally {
+      directory.closeSync();
+    }
   } catch (error) {
-    if (!required && codeOf(error) === 'ENOENT') return [];
+    if (!required && codeOf(error) === 'ENOENT') return;
     throw accessError(path, error);
   }
+  for (const at of inOrder(names)) yield { name: names[at] ?? '', kind: kinds[at] ?? 'other' };
+}
+
+/** Indices of the names: by number, then by what is between number and dot, then by segment. */
+function inOrder(names: readonly string[]): Uint32Array {
+  const numbers = new Float64Array(names.length).fill(Infinity);
+  const segments = new Float64Array(names.length);
+  const rests: string[] = [];
+  const known = new Map<string, string>(); // one string for all `_fsm`
+  names.forEach((name, at) => {
+    const [, temp = '', number, fork = '', segment = '0'] =
+      /^(t\d+_)?(\d+)([^.]*)\.?(\d*)$/.exec(name) ?? [];
+    const rest = number === undefined ? name : temp + fork;
+    if (!known.has(rest)) known.set(rest, rest);
+    rests.push(known.get(rest) ?? rest);
+    if (number === undefined) return;
+    numbers[at] = Number(number);
+    segments[at] = Number(segment);
+  });
+  return Uint32Array.from(names, (_, at) => at).sort((a, b) => {
+    const [numberA = 0, numberB = 0] = [numbers[a], numbers[b]];
+    if (numberA !== numberB) return numberA < numberB ? -1 : 1;
+    const [restA = '', restB = ''] = [rests[a], rests[b]];
+    if (restA !== restB) return restA < restB ? -1 : 1;
+    return (segments[a] ?? 0) - (segments[b] ?? 0);
+  });
 }
 
 /** A file that vanished since its directory was read was dropped by a server: undefined. */
-async function look(
-  directory: DataDirectory,
-  path: string,
-  place: Place,
-): Promise<RelationFile | undefined> {
+function look(directory: DataDirectory, path: string, place: Place): RelationFile | undefined {
   if (path.includes('\ufffd')) {
     return { path, relation: undefined, foreign: 'special', segment: 0, size: 0 };
   }
   const full = `${directory.path}/${path}`;
-  const found = await unlessMissing(full, lstat(full));
+  const found = unlessMissing(full, () => lstatSync(full, { throwIfNoEntry: false }));
   return found && classify(path, found, place, directory.control.segmentBlocks);
 }
 
-async function* scan(
+function* scan(
   directory: DataDirectory,
   path: string,
   place: Place,
   required: boolean,
-): AsyncGenerator<RelationFile, void, undefined> {
-  for (const entry of await entriesOf(`${directory.path}/${path}`, required)) {
-    const below = `${path}/${entry.name}`;
-    if (isSkipped(entry.name, entry.isFile())) continue;
-    if (entry.isDirectory() && !entry.name.includes('\ufffd')) {
-      yield* scan(directory, below, placeBelow(place, entry.name), false);
+): Generator<RelationFile, void, undefined> {
+  for (const { name, kind } of entriesOf(`${directory.path}/${path}`, required)) {
+    const below = `${path}/${name}`;
+    if (isSkipped(name, kind === 'file')) continue;
+    if (kind === 'directory' && !name.includes('\ufffd')) {
+      yield* scan(directory, below, placeBelow(place, name), false);
     } else {
-      const file = await look(directory, below, place);
+      const file = look(directory, below, place);
       if (file !== undefined) yield file;
     }
   }
 }
 
 /** One entry of pg_tblspc: a link, or a directory if allow_in_place_tablespaces was on. */
-async function* scanTablespace(
+function* scanTablespace(
   directory: DataDirectory,
   name: string,
-): AsyncGenerator<RelationFile, void, undefined> {
+): Generator<RelationFile, void, undefined> {
   const path = `pg_tblspc/${name}`;
   const below = `${path}/${directory.tablespaceDirectory}`;
   const spcOid = oidOf(name);
@@ -463,7 +495,7 @@ async function* scanTablespace(
     );
   let found: Stats;
   try {
-    found = await lstat(`${directory.path}/${below}`);
+    found = lstatSync(`${directory.path}/${below}`);
   } catch (error) {
     const missing = ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error));
     if (!missing) throw accessError(`${directory.path}/${below}`, error);
@@ -478,22 +510,36 @@ async function* scanTablespace(
  * Files that pg_checksums would look at, in `global`, then `base`, then each tablespace; in a
  * directory relations by number, each one's segments in order. Foreign files are among them.
  * Files that a running server removes meanwhile are left out; those it adds may be.
+ * Synchronous: a look at a file takes some microseconds, and a detour through threads many times
+ * that. Who lists a large directory gives the event loop its turns between files.
  * @throws DataDirectoryError PGAIO_DATADIR_ACCESS for what cannot be read, PGAIO_DATADIR_TABLESPACE
  *   for a link that leads nowhere; at the place concerned, after which the listing is over
  */
-export async function* listRelationFiles(
+export function* listRelationFiles(
   directory: DataDirectory,
-): AsyncGenerator<RelationFile, void, undefined> {
+): Generator<RelationFile, void, undefined> {
   const global: Place = { kind: 'database', spcOid: GLOBAL_TABLESPACE, dbOid: 0 };
   yield* scan(directory, 'global', global, true);
   yield* scan(directory, 'base', { kind: 'tablespace', spcOid: DEFAULT_TABLESPACE }, true);
-  for (const entry of await entriesOf(`${directory.path}/pg_tblspc`, true)) {
-    if (isSkipped(entry.name, entry.isFile())) continue;
-    if (entry.isDirectory() || entry.isSymbolicLink()) {
-      yield* scanTablespace(directory, entry.name);
-    } else {
-      const file = await look(directory, `pg_tblspc/${entry.name}`, { kind: 'elsewhere' });
+  for (const { name, kind } of entriesOf(`${directory.path}/pg_tblspc`, true)) {
+    if (isSkipped(name, kind === 'file')) continue;
+    if (kind === 'directory' || kind === 'link') yield* scanTablespace(directory, name);
+    else {
+      const file = look(directory, `pg_tblspc/${name}`, { kind: 'elsewhere' });
       if (file !== undefined) yield file;
     }
   }
+}
+
+/** Path of a file, relative to the data directory: the reverse of what the listing makes of it. */
+export function relationPath(
+  { spcOid, dbOid, relNumber, fork, temp }: RelationFileOwner,
+  segment: number,
+  tablespaceDirectory: string,
+): string {
+  const name = `${temp === undefined ? '' : `t${temp}_`}${relNumber}`;
+  const file = `${name}${fork === 'main' ? '' : `_${fork}`}${segment === 0 ? '' : `.${segment}`}`;
+  if (spcOid === GLOBAL_TABLESPACE) return `global/${file}`;
+  if (spcOid === DEFAULT_TABLESPACE) return `base/${dbOid}/${file}`;
+  return `pg_tblspc/${spcOid}/${tablespaceDirectory}/${dbOid}/${file}`;
 }
