@@ -4,32 +4,25 @@
  * dist/ or the directory for temporary files, whichever takes O_DIRECT.
  */
 import { spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  read,
-  readSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { PGAIO_HCB_FILE } from '../bindings/layout.ts';
 import { Aio, type AioFile, type PendingIo } from '../host/node/index.ts';
 import { Random } from '../tests/explorer/random.ts';
-import { bench, type Opener, type Runner, spreadOf, type Unavailable } from './harness.ts';
+import { bench, type Runner } from './harness.ts';
+import {
+  awaitedFileHandle,
+  CACHED_PAGES,
+  cachedPath,
+  FILE_PAGES,
+  fsReads,
+  IN_FLIGHT,
+  lanes,
+  latencies,
+  onDirect,
+  PAGE,
+  SEED,
+} from './parts/reads.ts';
 
-const PAGE = 8192;
 const THREADS = 16;
-const IN_FLIGHT = 64;
-const FILE_BYTES = 2 ** 30;
-const PIECE = 2 ** 22;
-const CACHED_PAGES = 1024;
-const SEED = 20;
 
 // libuv reads this when the first thing goes to its pool: too late for this process to set it.
 if (process.env.UV_THREADPOOL_SIZE !== String(THREADS)) {
@@ -40,56 +33,6 @@ if (process.env.UV_THREADPOOL_SIZE !== String(THREADS)) {
   process.exit(status ?? 1);
 }
 
-/** A file with `bytes` bytes on the device, none of them a hole; made if it is not there. */
-function makeFile(path: string, bytes: number): string {
-  if (existsSync(path) && statSync(path).size === bytes) return path;
-  const piece = new Uint8Array(Math.min(PIECE, bytes));
-  const fd = openSync(path, 'w');
-  for (let done = 0; done < bytes; done += piece.length) {
-    new Uint32Array(piece.buffer).fill(done + 1);
-    writeSync(fd, piece);
-  }
-  fsyncSync(fd); // or direct reads would wait for it to be written
-  closeSync(fd);
-  return path;
-}
-
-/** Page-aligned memory: O_DIRECT takes no other. */
-function alignedPages(pages: number): Uint8Array[] {
-  const { buffer } = new WebAssembly.Memory({ initial: Math.ceil((pages * PAGE) / 65536) });
-  return Array.from({ length: pages }, (_, i) => new Uint8Array(buffer, i * PAGE, PAGE));
-}
-
-/** Folder whose file system reads past the page cache; undefined if none does. */
-function directFolder(): string | undefined {
-  for (const folder of ['dist/bench-data', tmpdir()]) {
-    mkdirSync(folder, { recursive: true });
-    const path = makeFile(`${folder}/pgaio-probe`, PAGE);
-    try {
-      const fd = openSync(path, constants.O_RDONLY | (constants.O_DIRECT ?? 0));
-      const [page = new Uint8Array()] = alignedPages(1);
-      const bytes = readSync(fd, page, 0, PAGE, 0);
-      closeSync(fd);
-      if (bytes === PAGE && constants.O_DIRECT !== undefined) return folder;
-    } catch {
-      // The next may.
-    }
-  }
-  return undefined;
-}
-const folder = directFolder();
-const NO_DIRECT: Unavailable = { unavailable: 'no file system here takes O_DIRECT' };
-let directPath = '';
-/** The opener with the path of the large file, if it can be read directly. */
-function onDirect(opener: (path: string) => Promise<Runner>): Opener {
-  return () => {
-    if (folder === undefined) return NO_DIRECT;
-    if (directPath === '') directPath = makeFile(`${folder}/pgaio-1GiB`, FILE_BYTES);
-    return opener(directPath);
-  };
-}
-const cachedPath = makeFile(`${folder ?? tmpdir()}/pgaio-cached`, CACHED_PAGES * PAGE);
-
 async function engine(ioMethod: 'worker' | 'sync', ioMaxConcurrency = IN_FLIGHT): Promise<Aio> {
   return Aio.create({
     provider: 'direct',
@@ -99,32 +42,6 @@ async function engine(ioMethod: 'worker' | 'sync', ioMaxConcurrency = IN_FLIGHT)
     ioFrames: 256,
     sharedBuffers: 16,
     maxBackends: 1,
-  });
-}
-
-/** Keeps IN_FLIGHT of `one` under way until `operations` are done. */
-async function lanes(operations: number, one: (lane: number) => PromiseLike<unknown>) {
-  let left = operations;
-  const lane = async (number: number): Promise<void> => {
-    while (left-- > 0) await one(number);
-  };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, (_, number) => lane(number)));
-}
-
-function fsReads(path: string, pages: number): Promise<Runner> {
-  const fd = openSync(path, constants.O_RDONLY | (constants.O_DIRECT ?? 0));
-  const buffers = alignedPages(IN_FLIGHT);
-  const random = new Random(SEED);
-  const one = (lane: number): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const buffer = buffers[lane] ?? new Uint8Array();
-      read(fd, buffer, 0, PAGE, random.below(pages) * PAGE, (error) =>
-        error === null ? resolve() : reject(error),
-      );
-    });
-  return Promise.resolve({
-    run: (operations) => lanes(operations, one),
-    close: () => closeSync(fd),
   });
 }
 
@@ -183,17 +100,6 @@ async function syncReads(path: string, pages: number, direct: boolean): Promise<
   };
 }
 
-/** Awaits one read after the other; a round's figure is the median of its latencies. */
-async function latencies(operations: number, one: () => PromiseLike<unknown>): Promise<number> {
-  const each = new Float64Array(operations);
-  for (let i = 0; i < operations; i++) {
-    const before = performance.now();
-    await one();
-    each[i] = performance.now() - before;
-  }
-  return spreadOf([...each]).median * 1e6;
-}
-
 async function awaited(ioMethod: 'worker' | 'sync'): Promise<Runner> {
   const aio = await engine(ioMethod);
   const file = aio.open(cachedPath);
@@ -205,24 +111,15 @@ async function awaited(ioMethod: 'worker' | 'sync'): Promise<Runner> {
     close: () => aio[Symbol.asyncDispose](),
   };
 }
-async function awaitedFileHandle(): Promise<Runner> {
-  const handle: FileHandle = await open(cachedPath);
-  const [page = new Uint8Array()] = alignedPages(1);
-  const random = new Random(SEED);
-  const one = () => handle.read(page, 0, PAGE, random.below(CACHED_PAGES) * PAGE);
-  return { run: (operations) => latencies(operations, one), close: () => handle.close() };
-}
-
 const DIRECT = `direct reads of 8 KiB, ${IN_FLIGHT} in flight`;
 const LATENCY = 'one cached read at a time, median latency';
-const FILE_PAGES = FILE_BYTES / PAGE;
 
 await bench('worker', (b) => {
   b.case(DIRECT, {
     operations: 6400,
     subjects: {
       'file.read': onDirect((path) => fileReads(path, FILE_PAGES, true)),
-      'fs.read': onDirect((path) => fsReads(path, FILE_PAGES)),
+      'fs.read': onDirect((path) => fsReads(path, FILE_PAGES, true)),
       'batches of 64': onDirect((path) => batches(path, FILE_PAGES, true)),
     },
   });

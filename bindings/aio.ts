@@ -442,6 +442,17 @@ export class AioEngine implements Disposable, AsyncDisposable {
     return this.#core.check(this.#core.exports.pgaio_have_staged()) > 0;
   }
 
+  /**
+   * Resolves when all of these I/Os are over, whatever their results: one promise for many, where
+   * awaiting each costs one for each. What is staged is submitted.
+   */
+  async allEnded(ios: Iterable<PendingIo>): Promise<void> {
+    this.submitStaged();
+    for (const io of ios) {
+      while (!io.settled) await this.#completions.next();
+    }
+  }
+
   /** A resource owner, under `parent` if given. 64 at once. */
   owner(parent?: ResourceOwner): ResourceOwner {
     return new ResourceOwner(this.#core, this.#completions, parent);

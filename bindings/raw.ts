@@ -12,6 +12,7 @@
 import type { CoreInstance } from './core.ts';
 import type { CoreExports } from './core-exports.ts';
 import { AioUnavailableError } from './errors.ts';
+import type { OpenFlags } from './host.ts';
 import type { CoreCallbacks } from './instance.ts';
 import * as layout from './layout.ts';
 import { nameOf, OP_NAMES, STATE_NAMES, TARGET_NAMES } from './names.ts';
@@ -61,6 +62,10 @@ export interface RawCore extends Plain {
   alloc(bytes: number): Address;
   /** Frees all that was allocated after the allocation at `mark`, and it. */
   reset(mark?: Address): void;
+  /** Opens a file: its descriptor. With io_uring I/O needs one that was opened here. */
+  open(path: string, flags?: OpenFlags): number;
+  /** Closes it, after pgaio_closing_fd. */
+  close(fd: number): void;
   show(name: string): string;
   set(name: string, value: unknown): void;
 
@@ -112,9 +117,11 @@ const ALIGN = 8;
 /** The raw face of an instance. */
 export function rawOver(core: CoreInstance): RawCore {
   const calls = plain(core);
+  const allocated = allocator(core);
   return {
     ...calls,
-    ...allocator(core),
+    ...allocated,
+    ...opener(core, allocated),
     ...changed(core, calls),
     memory: core.memory,
     procno: core.procno,
@@ -177,6 +184,31 @@ function wrapAny(core: CoreInstance, call: Call, kinds: readonly Kind[]): Call {
   return (...args) => core.check(call(...args.map((arg, i) => fit(kinds[i], arg))));
 }
 
+/** Room for a path, and for what WASI answers, while a file is opened. */
+const OPEN_BYTES = 4608;
+
+function opener(
+  core: CoreInstance,
+  { alloc, reset }: Pick<RawCore, 'alloc' | 'reset'>,
+): Pick<RawCore, 'open' | 'close'> {
+  return {
+    open(path, flags = {}) {
+      core.requireOpen();
+      const at = alloc(OPEN_BYTES);
+      try {
+        return core.host.provider.open(path, flags, { memory: core.memory, at, bytes: OPEN_BYTES });
+      } finally {
+        reset(at);
+      }
+    },
+    close(fd) {
+      core.requireOpen();
+      core.check(core.exports.pgaio_closing_fd(fit32(fd)));
+      core.host.provider.close(fd);
+    },
+  };
+}
+
 function allocator(core: CoreInstance): Pick<RawCore, 'alloc' | 'reset'> {
   const { at: start, bytes: whole } = core.local;
   const end = start + whole;
@@ -212,7 +244,10 @@ function allocator(core: CoreInstance): Pick<RawCore, 'alloc' | 'reset'> {
 function changed(
   core: CoreInstance,
   calls: CoreExports,
-): Omit<RawCore, keyof Plain | 'alloc' | 'reset' | 'memory' | 'procno' | 'show' | 'set'> {
+): Omit<
+  RawCore,
+  keyof Plain | 'alloc' | 'reset' | 'open' | 'close' | 'memory' | 'procno' | 'show' | 'set'
+> {
   const iovecs = calls.pgaio_io_get_iovec_max();
   const target = (ioh: Address) =>
     readTargetData(core.u32, calls.pgaio_io_get_target_data(ioh) >>> 2);

@@ -136,7 +136,7 @@ export interface SystemLimits {
   readonly seccomp: boolean;
 }
 
-function systemLimits(): SystemLimits {
+export function systemLimits(): SystemLimits {
   const limits = readText('/proc/self/limits');
   const limit = (name: string): string =>
     new RegExp(`^${name} +(\\S+)`, 'm').exec(limits)?.[1] ?? 'unknown';

@@ -166,6 +166,17 @@ function addBench(program: Command): void {
     });
 }
 
+function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('Tells how I/O can be executed on this machine, and why not otherwise.')
+    .option('--json', 'print one JSON object')
+    .action(async (flags: { readonly json?: boolean }) => {
+      const { runDoctor } = await import('./doctor.ts');
+      await runDoctor(flags);
+    });
+}
+
 export async function main(words: readonly string[], threads: JobThreads): Promise<void> {
   surviveClosedPipes();
   const program = new Command('pgaio');
@@ -178,6 +189,7 @@ export async function main(words: readonly string[], threads: JobThreads): Promi
   addStat(program);
   addPage(program);
   addBench(program);
+  addDoctor(program);
   addDemo(program, threads);
   try {
     await program.parseAsync(words, { from: 'user' });

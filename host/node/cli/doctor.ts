@@ -1,0 +1,67 @@
+/** `pgaio doctor`: which methods this machine has, and why not the others. */
+import { release } from 'node:os';
+import process from 'node:process';
+import manifest from '../../../package.json' with { type: 'json' };
+import { Aio, type UringReason } from '../index.ts';
+import { probeUring, reasonWords, systemLimits } from '../uring.ts';
+import { EXIT_CLEAN, runCommand, say, sayFact, sayWrapped } from './words.ts';
+
+interface Diagnosis {
+  readonly pgaio: string;
+  readonly node: string;
+  readonly system: string;
+  readonly methods: Readonly<Record<'sync' | 'worker' | 'io_uring', boolean>>;
+  /** What io_method `auto` takes. */
+  readonly auto: string;
+  readonly io_uring: {
+    readonly available: boolean;
+    /** Whether rings can lie in the linear memory. */
+    readonly sharedRings: boolean;
+    readonly reason: UringReason | undefined;
+  };
+  readonly limits: { readonly memlock: string; readonly descriptors: string };
+}
+
+/** Makes an engine and reads nothing: what a user of `auto` would have. */
+async function diagnose(): Promise<Diagnosis> {
+  const { reason, sharedRings } = probeUring();
+  const { memlock, descriptors } = systemLimits();
+  await using aio = await Aio.create({ ioMethod: 'auto', sharedBuffers: 16, ioFrames: 16 });
+  return {
+    pgaio: manifest.version,
+    node: process.version,
+    system: `${process.platform} ${release()}, ${process.arch}`,
+    methods: { sync: true, worker: true, io_uring: reason === undefined },
+    auto: aio.show('io_method'),
+    io_uring: { available: reason === undefined, sharedRings, reason },
+    limits: { memlock, descriptors },
+  };
+}
+
+export async function runDoctor({ json = false }: { readonly json?: boolean }): Promise<void> {
+  await runCommand(async () => {
+    const found = await diagnose();
+    if (json) say(JSON.stringify(found));
+    else tell(found);
+    return EXIT_CLEAN;
+  });
+}
+
+function tell({ pgaio, node, system, auto, io_uring: uring, limits }: Diagnosis): void {
+  sayFact('pgaio', `${pgaio}, Node ${node}`);
+  sayFact('system', system);
+  sayFact('sync', 'yes');
+  sayFact('worker', 'yes');
+  const { reason } = uring;
+  sayFact('io_uring', reason === undefined ? 'yes' : 'no');
+  if (reason === undefined) {
+    sayFact('rings', uring.sharedRings ? 'checked, shared' : 'checked; shared needs Linux 6.5');
+  }
+  sayFact('auto', `takes ${auto}`);
+  sayFact('memlock', limits.memlock === 'unlimited' ? 'unlimited' : `${limits.memlock} bytes`);
+  sayFact('open files', limits.descriptors);
+  if (reason === undefined) return;
+  say('');
+  sayWrapped(`io_uring cannot be used: ${reasonWords(reason)}.`);
+  sayWrapped(reason.remedy);
+}
