@@ -10,7 +10,7 @@ import * as layout from './layout.ts';
 import { resultError } from './report.ts';
 import { type PgAioResult, statusOf, unpackResult } from './result.ts';
 import { readTargetData, type TargetData } from './target.ts';
-import { areValid, isAnyNew, type PageVerdict, unpackVerdicts } from './verdict.ts';
+import { areValid, flagsOf, isAnyNew, type PageVerdict, unpackVerdicts } from './verdict.ts';
 import type { WaitRef } from './wait-ref.ts';
 
 /** How an I/O ended. */
@@ -212,6 +212,7 @@ class Outcome implements IoResult {
   readonly #target: Uint32Array;
   readonly #words: Uint32Array;
   #verdicts: readonly PageVerdict[] | undefined;
+  #flags: number | undefined;
 
   constructor(core: CoreInstance, from: PgAioResult, target: Uint32Array, words: Uint32Array) {
     this.id = from.id;
@@ -232,10 +233,15 @@ class Outcome implements IoResult {
     return this.#verdicts;
   }
   get allValid(): boolean {
-    return this.status === 'OK' && areValid(this.#words);
+    return this.status === 'OK' && areValid(this.#seen);
   }
   get anyNew(): boolean {
-    return isAnyNew(this.#words);
+    return isAnyNew(this.#seen);
+  }
+  /** Counted once: whoever asks for the one asks for the other. */
+  get #seen(): number {
+    this.#flags ??= flagsOf(this.#words);
+    return this.#flags;
   }
 }
 

@@ -29,16 +29,16 @@ export function unpackVerdicts(words: Uint32Array): PageVerdict[] {
   return Array.from({ length }, (_, i) => unpackVerdict(words[2 * i] ?? 0, words[2 * i + 1] ?? 0));
 }
 
-/** Whether all of them are of pages that were read and are valid. */
-export function areValid(words: Uint32Array): boolean {
-  return (flagsOf(words) & (INVALID | NOT_READ)) === 0;
+/** Whether all of them are of pages that were read and are valid. `flags`: of all together. */
+export function areValid(flags: number): boolean {
+  return (flags & (INVALID | NOT_READ)) === 0;
 }
-/** Whether any of them is of a new page. */
-export function isAnyNew(words: Uint32Array): boolean {
-  return (flagsOf(words) & layout.PAGE_VERDICT_NEW) !== 0;
+/** Whether any of them is of a new page. `flags`: of all together. */
+export function isAnyNew(flags: number): boolean {
+  return (flags & layout.PAGE_VERDICT_NEW) !== 0;
 }
-/** What is set in any of them. */
-function flagsOf(words: Uint32Array): number {
+/** What is set in any of the verdicts, as they lie in memory. */
+export function flagsOf(words: Uint32Array): number {
   let seen = 0;
   for (let i = 1; i < words.length; i += 2) seen |= words[i] ?? 0;
   return seen;
