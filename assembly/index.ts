@@ -24,6 +24,9 @@ export {
   pgaio_io_start_flush_range, pgaio_io_start_fsync, pgaio_io_start_readv, pgaio_io_start_writev,
 } from "./aio/io";
 
+// Plain transfers of files
+export { pgaio_io_start_file } from "./aio/file_io";
+
 // Targets
 export {
   pgaio_io_get_target, pgaio_io_get_target_data, pgaio_io_has_target, pgaio_io_set_file,

@@ -10,7 +10,7 @@ import { AioAbandonedError, CLOSED, Completions, PendingIo } from './completions
 import type { CoreInstance } from './core.ts';
 import { AioError, type AioErrorWords, AioUnavailableError } from './errors.ts';
 import { AioFile, type FileOwner } from './file.ts';
-import { PageFrames } from './frames.ts';
+import { type IoBuffer, PageFrames } from './frames.ts';
 import { type HandleContext, IoHandle } from './handle.ts';
 import type { OpenFlags, Scratch } from './host.ts';
 import {
@@ -206,7 +206,9 @@ export class AioEngine implements Disposable, AsyncDisposable {
       wrefAt: place(WREF_BYTES),
       poll: () => this.#completions.poll(),
       next: () => this.#completions.next(),
+      flush: () => this.#completions.flush(),
     };
+    this.#completions.makeRef = (token) => new WaitRef(this.#context, token);
     this.#scratch = { memory: core.memory, at: place(SCRATCH_BYTES), bytes: SCRATCH_BYTES };
     const { bytes } = core.local;
     const needed = at - core.local.at;
@@ -275,7 +277,23 @@ export class AioEngine implements Disposable, AsyncDisposable {
     },
     size: (file) => this.#core.host.provider.size(file.fd, this.#scratch),
     plainIo: (file, start) => this.#plainIo(file, start),
+    transfer: (file, writes, buffer, offset) => this.#transfer(file, writes, buffer, offset),
   };
+
+  /** A transfer of one buffer: one call into the core, where a handle is idle. */
+  #transfer(file: AioFile, writes: boolean, buffer: IoBuffer, offset: number): PendingIo {
+    this.#core.requireOpen();
+    file.requireOpen();
+    file.requireAligned(buffer, offset);
+    const io =
+      this.#acquirers.length === 0
+        ? this.#completions.startFile(file, writes, buffer, offset)
+        : undefined;
+    if (io !== undefined) return io;
+    return this.#plainIo(file, (handle) =>
+      writes ? handle.startWritev(file, buffer, offset) : handle.startReadv(file, buffer, offset),
+    );
+  }
 
   /** Starts an I/O now if a handle is idle, else when its turn has come. */
   #plainIo(file: AioFile, start: (handle: IoHandle) => PendingIo): PendingIo {

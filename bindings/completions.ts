@@ -5,13 +5,14 @@
  */
 import type { CoreInstance } from './core.ts';
 import { AioError, type AioErrorWords } from './errors.ts';
+import type { AioFile } from './file.ts';
 import type { IoBuffer } from './frames.ts';
 import * as layout from './layout.ts';
 import { resultError } from './report.ts';
 import { type PgAioResult, statusOf, unpackResult } from './result.ts';
-import { readTargetData, type TargetData } from './target.ts';
+import { type TargetData, type TargetWords, targetOfWords, targetWords } from './target.ts';
 import { areValid, flagsOf, isAnyNew, type PageVerdict, unpackVerdicts } from './verdict.ts';
-import type { WaitRef } from './wait-ref.ts';
+import type { WaitRef, WaitRefToken } from './wait-ref.ts';
 
 /** How an I/O ended. */
 export interface IoResult extends PgAioResult {
@@ -46,7 +47,8 @@ export interface Started {
   readonly owner: object | undefined;
   readonly buffers: readonly IoBuffer[];
   readonly file: number;
-  readonly ref: WaitRef;
+  /** Of the handle when the I/O was started. */
+  readonly generation: number | bigint;
   /** Blocks whose verdicts are to be kept, 0 for none. */
   readonly verdicts: number;
 }
@@ -73,7 +75,7 @@ export class PendingIo implements PromiseLike<IoResult> {
 
   /** A reference to it. An I/O that still waits for a handle has none. */
   get ref(): WaitRef {
-    if (this.#started !== undefined) return this.#started.ref;
+    if (this.#started !== undefined) return this.#completions.refTo(this.#started);
     throw new ReferenceError('this IO is still waiting for a handle');
   }
   /** For Completions: what it took along from its handle. */
@@ -91,7 +93,7 @@ export class PendingIo implements PromiseLike<IoResult> {
 
   /** Whether it is over; looks at the handle, reclaims it if so. */
   checkDone(): boolean {
-    if (!this.settled) this.#started?.ref.checkDone();
+    if (!this.settled && this.#started !== undefined) this.ref.checkDone();
     return this.settled;
   }
 
@@ -101,6 +103,7 @@ export class PendingIo implements PromiseLike<IoResult> {
    */
   waitSync(timeoutMs?: number): IoResult {
     if (!this.settled && this.#started === undefined) this.#startNow?.();
+    this.#completions.flush();
     this.#submit();
     if (!this.settled) this.ref.waitSync(timeoutMs);
     if (!this.settled) throw timedOut(timeoutMs ?? 0);
@@ -175,7 +178,7 @@ export class PendingIo implements PromiseLike<IoResult> {
   }
 
   #submit(): void {
-    if (this.settled || this.#started === undefined) return;
+    if (this.settled || this.#started === undefined || this.#completions.flushing) return;
     this.#completions.submitIfStaged(this.#started.handle);
   }
 
@@ -199,7 +202,6 @@ function aborted(cause: unknown): AioAbortError {
   return new AioAbortError({ code: 'PGAIO_ABORTED', message, cause });
 }
 
-const TARGET_WORDS = 6;
 const NO_VERDICTS = new Uint32Array(0);
 
 /** A result whose parts are unpacked when somebody asks: of most I/Os nobody asks for more. */
@@ -209,12 +211,12 @@ class Outcome implements IoResult {
   readonly errorData: number;
   readonly result: number;
   readonly error: AioError | undefined;
-  readonly #target: Uint32Array;
+  readonly #target: TargetWords;
   readonly #words: Uint32Array;
   #verdicts: readonly PageVerdict[] | undefined;
   #flags: number | undefined;
 
-  constructor(core: CoreInstance, from: PgAioResult, target: Uint32Array, words: Uint32Array) {
+  constructor(core: CoreInstance, from: PgAioResult, target: TargetWords, words: Uint32Array) {
     this.id = from.id;
     this.status = from.status;
     this.errorData = from.errorData;
@@ -226,7 +228,7 @@ class Outcome implements IoResult {
   }
 
   get target(): TargetData {
-    return readTargetData(this.#target, 0);
+    return targetOfWords(...this.#target);
   }
   get verdicts(): readonly PageVerdict[] {
     this.#verdicts ??= unpackVerdicts(this.#words);
@@ -245,6 +247,8 @@ class Outcome implements IoResult {
   }
 }
 
+/** Of pgaio_io_start_file: not submitted yet. */
+const STAGE = 2;
 const TARGET_OFFSET = layout.PgAioReturn.fields.target_data.offset;
 /** Looks at the doorbell before sleeping on it: some 20 µs, what a wake-up takes. */
 const SPIN_ROUNDS = 16_000;
@@ -275,6 +279,10 @@ export class Completions {
   #listening: 'no' | 'soon' | 'yes' = 'no';
   #spins = true;
   #maySpin = true;
+  /** Whether transfers are gathered and submitted together. */
+  #gathers = false;
+  /** Whether what is staged is going to be submitted at the end of this turn. */
+  flushing = false;
   #holding = false;
   #announced = false;
   #closed = false;
@@ -299,7 +307,11 @@ export class Completions {
     core.onLeaving(stop);
     this.#spins = false; // the doorbell tells what others completed; one's own are in the ring
     this.#maySpin = false;
+    this.#gathers = true;
   }
+
+  /** Set by the engine: how a reference is made. */
+  makeRef: ((token: WaitRefToken) => WaitRef) | undefined;
 
   /** Set while somebody waits for a handle: an I/O has ended, or a handle was given back. */
   onChange: (() => void) | undefined;
@@ -325,12 +337,92 @@ export class Completions {
 
   /** `io` has been started. */
   add(io: PendingIo, started: Started): void {
+    this.#begin(io, started);
+    this.poll();
+    if (this.#busy) this.#listenSoon();
+  }
+  #begin(io: PendingIo, started: Started): void {
     io.begin(started);
     for (const buffer of started.buffers) buffer.frames.use();
     this.#pending.set(started.slot, io);
     this.#settle(started.slot); // a device may have ended it inside submit
-    this.poll();
-    if (this.#busy) this.#listenSoon();
+  }
+
+  /**
+   * Starts a transfer of one buffer; undefined when no handle is idle. With rings what one turn of
+   * the microtasks starts is submitted together, at its end, and looked at once: a system call for
+   * all of them instead of one for each.
+   */
+  startFile(
+    file: AioFile,
+    writes: boolean,
+    buffer: IoBuffer,
+    offset: number,
+  ): PendingIo | undefined {
+    const core = this.#core;
+    const { number } = file;
+    const { address, byteLength } = buffer;
+    const how = (writes ? 1 : 0) | (this.#gathers ? STAGE : 0);
+    const slot = this.takeSlot();
+    const { pgaio_io_start_file } = core.exports;
+    const handle = pgaio_io_start_file(slot, how, file.fd, number, address, byteLength, offset);
+    if (handle <= 0) {
+      this.giveSlot(slot);
+      core.check(handle);
+      this.poll();
+      return undefined;
+    }
+    core.check(handle);
+    const io = new PendingIo(this);
+    this.#begin(io, {
+      slot,
+      handle,
+      owner: undefined,
+      buffers: [buffer],
+      file: number,
+      generation: this.#startedAs(handle, slot),
+      verdicts: 0,
+    });
+    if (this.#gathers) this.#flushSoon();
+    else {
+      this.poll();
+      if (this.#busy) this.#listenSoon();
+    }
+    return io;
+  }
+
+  /** Generation an I/O was started with; its handle may have been reclaimed inside start. */
+  #startedAs(handle: number, slot: number): number | bigint {
+    const now = this.#core.generationAt(handle);
+    const word = this.#core.u32[slot >>> 2] ?? 0;
+    if (statusOf(word) === layout.PGAIO_RS_UNKNOWN) return now;
+    return typeof now === 'bigint' ? now - 1n : now - 1;
+  }
+
+  #flushSoon(): void {
+    if (this.flushing) return;
+    this.flushing = true;
+    queueMicrotask(this.#flush);
+  }
+  readonly #flush = (): void => {
+    if (!this.flushing) return;
+    this.flushing = false;
+    if (this.#closed || this.#core.closed) return;
+    try {
+      this.#core.check(this.#core.exports.pgaio_submit_staged());
+      this.poll();
+    } catch (error) {
+      this.#failAll(error); // there is no caller it could be told to
+    }
+    if (this.#hears) this.#listenSoon();
+  };
+  #failAll(error: unknown): void {
+    if (!(error instanceof AioError)) throw error;
+    for (const io of this.#pending.values()) this.#end(io, error, true);
+  }
+  /** Submits what is to be submitted at the end of this turn, now. */
+  flush(): void {
+    this.#flush();
   }
 
   get #busy(): boolean {
@@ -369,15 +461,24 @@ export class Completions {
     this.#updateHold();
     if (filled === 0) return;
     // Settling runs whatever awaits, which may start more: the list is read before.
-    const slots =
-      filled > this.#listMax
-        ? [...this.#pending.keys()]
-        : Array.from(this.#core.u32.subarray(this.#listAt, this.#listAt + filled));
+    const slots = filled > this.#listMax ? [...this.#pending.keys()] : this.#filled(filled);
     for (const slot of slots) this.#settle(slot);
   }
 
+  #filled(count: number): number[] {
+    const slots: number[] = [];
+    for (let i = 0; i < count; i++) slots.push(this.#core.u32[this.#listAt + i] ?? 0);
+    return slots;
+  }
+
+  /** A reference to an I/O that was started. */
+  refTo({ handle, generation }: Started): WaitRef {
+    if (this.makeRef === undefined) throw new RangeError('nobody makes references here');
+    return this.makeRef({ index: this.#core.idOf(handle), generation: BigInt(generation) });
+  }
+
   #layGhosts(): void {
-    const over = this.#ghosts.filter(({ ref }) => ref.isDone());
+    const over = this.#ghosts.filter((ghost) => this.refTo(ghost).isDone());
     if (over.length === 0) return;
     this.#ghosts = this.#ghosts.filter((ghost) => !over.includes(ghost));
     for (const { buffers } of over) for (const { frames } of buffers) frames.unuse();
@@ -499,8 +600,7 @@ export class Completions {
     const core = this.#core;
     const at = started.slot >>> 2;
     const result = unpackResult(word, core.i32[at + 1] ?? 0);
-    const from = at + (TARGET_OFFSET >>> 2);
-    const target = core.u32.slice(from, from + TARGET_WORDS);
+    const target = targetWords(core.u32, at + (TARGET_OFFSET >>> 2));
     return new Outcome(core, result, target, this.#verdictWords(started));
   }
 

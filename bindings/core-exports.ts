@@ -26,6 +26,15 @@ export interface CoreExports {
   pgaio_take_returns(): number;
   // Operations, flags, iovecs
   pgaio_io_set_flag(ioh: number, flag: number): number;
+  pgaio_io_start_file(
+    ret: number,
+    how: number,
+    fd: number,
+    file: number,
+    buffer: number,
+    bytes: number,
+    offset: number,
+  ): number;
   pgaio_io_get_iovec(ioh: number): number;
   pgaio_io_get_iovec_max(): number;
   pgaio_io_start_readv(ioh: number, fd: number, iovcnt: number, offset: number): number;

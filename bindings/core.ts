@@ -211,6 +211,17 @@ export class CoreInstance {
   ctl(field: keyof typeof layout.PgAioCtl.fields): number {
     return this.u32[(layout.CTL_AT + layout.PgAioCtl.fields[field].offset) >>> 2] ?? 0;
   }
+  /** Id of the handle at an address. */
+  idOf(handle: number): number {
+    return (handle - this.ctl('io_handles')) / HANDLE_STRIDE;
+  }
+  /** Generation of the handle at an address: a number as long as that is exact. */
+  generationAt(handle: number): number | bigint {
+    const at = (handle + layout.PgAioHandle.fields.generation.offset) >>> 2;
+    const [low, high] = [this.u32[at] ?? 0, this.u32[at + 1] ?? 0];
+    if (high < 2 ** 21) return high * 2 ** 32 + low;
+    return (BigInt(high) << 32n) | BigInt(low);
+  }
   /** Address of a handle by its id. */
   handleAt(id: number): number {
     return this.ctl('io_handles') + id * HANDLE_STRIDE;

@@ -12,6 +12,8 @@ export interface FileOwner {
   closeAsync(file: AioFile): Promise<void>;
   /** An I/O on the file with callback FILE; `start` makes it what it is to be. */
   plainIo(file: AioFile, start: (handle: IoHandle) => PendingIo): PendingIo;
+  /** The same for a transfer of one buffer, whatever it takes to make that cheap. */
+  transfer(file: AioFile, writes: boolean, buffer: IoBuffer, offset: number): PendingIo;
 }
 
 /** An open file. Closing submits what is staged and waits where the method needs the descriptor. */
@@ -51,13 +53,12 @@ export class AioFile implements Disposable {
   }
 
   /** Refuses what O_DIRECT would: the kernel says no more than EINVAL, and some devices less. */
-  requireAligned(buffers: readonly IoBuffer[], offset: number): void {
+  requireAligned(buffer: IoBuffer, offset: number): void {
     if (this.alignment === undefined) return;
     const { memory, offset: step } = this.alignment;
-    for (const { address, byteLength } of buffers) {
-      if (address % memory !== 0) throw this.#misaligned('address', address, memory);
-      if (byteLength % step !== 0) throw this.#misaligned('length', byteLength, step);
-    }
+    const { address, byteLength } = buffer;
+    if (address % memory !== 0) throw this.#misaligned('address', address, memory);
+    if (byteLength % step !== 0) throw this.#misaligned('length', byteLength, step);
     if (offset % step !== 0) throw this.#misaligned('offset', offset, step);
   }
   #misaligned(what: string, value: number, needed: number): AioUsageError {
@@ -80,10 +81,12 @@ export class AioFile implements Disposable {
    * idle it starts as soon as one is, in the order of the calls; the event loop is not blocked.
    */
   read(buffers: IoBuffer | readonly IoBuffer[], offset: number): PendingIo {
+    if ('address' in buffers) return this.#owner.transfer(this, false, buffers, offset);
     return this.#owner.plainIo(this, (handle) => handle.startReadv(this, buffers, offset));
   }
   /** Writes from `offset` (bytes) on. */
   write(buffers: IoBuffer | readonly IoBuffer[], offset: number): PendingIo {
+    if ('address' in buffers) return this.#owner.transfer(this, true, buffers, offset);
     return this.#owner.plainIo(this, (handle) => handle.startWritev(this, buffers, offset));
   }
   /** Brings data and metadata to the device. */

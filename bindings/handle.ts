@@ -54,7 +54,7 @@ export class IoHandle implements Disposable {
   readonly #slot: number;
   readonly #owner: ResourceOwner | undefined;
   /** Of the I/O this handle was taken for; later ones of the same handle are not ours to touch. */
-  readonly #token: { readonly index: number; readonly generation: bigint };
+  readonly #generation: number | bigint;
   #verdicts = false;
   #blocks = 0;
   #spent = false;
@@ -67,17 +67,15 @@ export class IoHandle implements Disposable {
     this.#slot = slot;
     this.#owner = owner;
     const { core } = context;
-    const index = core.check(core.exports.pgaio_io_get_id(at));
-    const generation = core.u64[(at + layout.PgAioHandle.fields.generation.offset) >>> 3] ?? 0n;
-    this.#token = { index, generation };
+    this.#generation = core.generationAt(at);
     context.completions.hold(slot, owner);
   }
 
   get id(): number {
-    return this.#token.index;
+    return this.#context.core.idOf(this.#at);
   }
   get generation(): bigint {
-    return this.#token.generation;
+    return BigInt(this.#generation);
   }
   /** State of the handle now, be it of this I/O or of a later one. */
   get state(): StateName {
@@ -152,7 +150,7 @@ export class IoHandle implements Disposable {
 
   /** A reference to this I/O, to keep or to send elsewhere. */
   waitRef(): WaitRef {
-    return new WaitRef(this.#context, this.#token);
+    return new WaitRef(this.#context, { index: this.id, generation: this.generation });
   }
 
   /** For the engine: whoever waited for this handle has `io` in hand already. */
@@ -196,7 +194,7 @@ export class IoHandle implements Disposable {
     offset: number,
   ): PendingIo {
     const buffers = 'address' in given ? [given] : given;
-    file.requireAligned(buffers, offset);
+    for (const buffer of buffers) file.requireAligned(buffer, offset);
     return this.#launch(file, buffers, (at) => {
       this.#fillIovecs(at, buffers);
       return call(at, file.fd, buffers.length, offset);
@@ -218,7 +216,7 @@ export class IoHandle implements Disposable {
       owner: this.#owner,
       buffers,
       file: file.number,
-      ref: this.waitRef(),
+      generation: this.#generation,
       verdicts: this.#verdicts ? this.#blocks : 0,
     });
     return io;
@@ -251,8 +249,7 @@ export class IoHandle implements Disposable {
   /** Whether the handle is still handed out for this very I/O; its owner may have been released. */
   #isOurs(): boolean {
     const { core } = this.#context;
-    const generation = core.u64[(this.#at + layout.PgAioHandle.fields.generation.offset) >>> 3];
-    return !core.closed && generation === this.#token.generation;
+    return !core.closed && core.generationAt(this.#at) === this.#generation;
   }
 
   /** The address, or 0 when this I/O is over: the core then refuses in its own words. */

@@ -49,14 +49,29 @@ export interface WordsContext {
 
 /** Six words at `index` (in units of u32) of the memory. */
 export function readTargetData(u32: Uint32Array, index: number): TargetData {
+  return targetOfWords(...targetWords(u32, index));
+}
+
+/** A PgAioTargetData as its words: cheap to keep, and unpacked for those who ask. */
+export type TargetWords = readonly [number, number, number, number, number, number];
+export function targetWords(u32: Uint32Array, index: number): TargetWords {
   const word = (n: number): number => u32[index + n] ?? 0;
-  const bits = word(5);
+  return [word(0), word(1), word(2), word(3), word(4), word(5)];
+}
+export function targetOfWords(
+  spcOid: number,
+  dbOid: number,
+  relNumber: number,
+  blockNum: number,
+  nblocks: number,
+  bits: number,
+): TargetData {
   return {
     target: (bits >>> 16) & 0xff,
-    locator: { spcOid: word(0), dbOid: word(1), relNumber: word(2) },
+    locator: { spcOid, dbOid, relNumber },
     fork: FORK_NAMES[bits & 0xff] ?? 'main',
-    blockNum: word(3),
-    nblocks: word(4),
+    blockNum,
+    nblocks,
     isTemp: (bits & 0x100) !== 0,
     skipFsync: (bits & 0x200) !== 0,
   };

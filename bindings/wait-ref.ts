@@ -15,6 +15,8 @@ export interface WaitRefContext {
   readonly wrefAt: number;
   /** Settles what has ended. */
   poll(): void;
+  /** Submits what would be submitted in a moment. */
+  flush(): void;
   /** Resolves when an I/O of this backend has ended. */
   next(): Promise<void>;
 }
@@ -97,6 +99,7 @@ export class WaitRef implements WaitRefToken {
   }
 
   #ask(call: (wref: number) => number): number {
+    this.#context.flush();
     try {
       return this.#call(call);
     } finally {

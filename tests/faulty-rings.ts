@@ -1,7 +1,8 @@
 /**
  * io_uring's rings with faults to order. An entry is changed before the kernel sees it: to move
- * less, or to do nothing and answer with an error. The shim refuses the latter with rings `checked`,
- * and it is the answer that is changed there. Reads that are held up are handed over later.
+ * less, or to do nothing and answer with an error. The shim refuses the latter with rings
+ * `checked`, and it is the answer that is changed there. Reads that are held up are handed over
+ * later.
  */
 import { errnoOfName } from '../bindings/errno.ts';
 import type { UringHost } from '../bindings/host.ts';
