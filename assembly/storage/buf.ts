@@ -163,6 +163,7 @@ export function pinIfTag(index: u32, rel: usize, block: u32, most: u32): bool {
     if (before == state) break;
     state = before;
   }
+  assert(own == 0);
   setOwnPins(index, 1);
   my_pinned++;
   if (tagIs(desc, rel, block) && (bufState(desc) & BM_TAG_VALID) != 0) return true;
