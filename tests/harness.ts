@@ -62,10 +62,6 @@ export const ONE_VARIANT: Restriction = (variant) =>
 export const SHARED_ONLY: Restriction = ({ shared }) =>
   shared ? undefined : 'another thread cannot join plain memory';
 
-/** Faults are put in where the provider is called. */
-export const INJECTABLE: Restriction = ({ name }) =>
-  name.startsWith('io_uring') ? 'the kernel executes it, past what puts faults in' : undefined;
-
 /** For suites in which an I/O worker is one more reader and writer of the memory, no more. */
 export const ONE_WORKER: Restriction = ({ method, provider }) =>
   method === 'worker' && provider === 'wasi'

@@ -5,14 +5,7 @@
 import * as assert from 'uvu/assert';
 import type { AioError } from '../bindings/errors.ts';
 import * as layout from '../bindings/layout.ts';
-import {
-  type Bench,
-  errorOf,
-  forEachMethod,
-  INJECTABLE,
-  type Open,
-  SHARED_ONLY,
-} from './harness.ts';
+import { type Bench, errorOf, forEachMethod, type Open, SHARED_ONLY } from './harness.ts';
 import { type Kind, POOL, Relation, type RelationOptions, rowsOf } from './pool-fixture.ts';
 
 const ZERO = layout.READ_BUFFERS_ZERO_ON_ERROR;
@@ -254,84 +247,77 @@ forEachMethod(
 );
 
 for (const [kind, options] of KINDS.slice(0, 2)) {
-  forEachMethod(
-    `pool pages: injected into ${kind}`,
-    (test, open, variant) => {
-      test('a read that is as short as it was asked for is none', async () => {
-        const { bench, rel } = await opened(open, options);
-        bench.injection.shortBytes = 8192;
-        rel.readBuffers(2, 1);
-        assert.equal(rowsOf(rel.readBuffers(2, 1)), ['0|2|f|1']);
-      });
+  forEachMethod(`pool pages: injected into ${kind}`, (test, open, variant) => {
+    test('a read that is as short as it was asked for is none', async () => {
+      const { bench, rel } = await opened(open, options);
+      bench.injection.shortBytes = 8192;
+      rel.readBuffers(2, 1);
+      assert.equal(rowsOf(rel.readBuffers(2, 1)), ['0|2|f|1']);
+    });
 
-      test('a read of less than a block is an error', async () => {
+    test('a read of less than a block is an error', async () => {
+      const { bench, rel } = await opened(open, options);
+      bench.injection.shortBytes = 17;
+      const words_ = `could not read blocks 2..2 in file "${rel.path}": read only 0 of 8192 bytes`;
+      for (let again = 0; again < 2; again++) {
+        assert.is(errorOf(() => rel.readBuffers(2, 1)).message, words_);
+      }
+      bench.injection.shortBytes = undefined;
+      rel.readBuffers(2, 1);
+    });
+
+    for (const blocks of [1, 2]) {
+      test(`reads cut to ${blocks} of several blocks are read on`, async () => {
         const { bench, rel } = await opened(open, options);
-        bench.injection.shortBytes = 17;
-        const words_ = `could not read blocks 2..2 in file "${rel.path}": read only 0 of 8192 bytes`;
+        bench.injection.shortBytes = blocks * 8192;
+        assert.equal(rowsOf(rel.readBuffers(0, 16)), ['0|0|t|16']);
+        assert.equal(rel.scan(16), [...Array(16).keys()]);
+        assert.is(bench.backend('smgr_reads'), 16 / blocks);
+        assert.equal(warnings(bench), []);
+        const [first] = await heard(bench, 'DEBUG');
+        const short = `read only ${blocks * 8192} of 131072 bytes`;
+        assert.is(first, `could not read blocks 0..15 in file "${rel.path}": ${short}`);
+      });
+    }
+
+    test('a short read, and a bad page in the rest', async () => {
+      const { bench, rel } = await opened(open, options, withBad({ 1: 'hdr' }));
+      bench.injection.shortBytes = 8192;
+      assert.is(
+        errorOf(() => rel.readBuffers(0, 4)).message,
+        `invalid page in block 1 of relation "${rel.path}"`,
+      );
+    });
+
+    for (const [errno, text, sqlstate] of [
+      [5, 'Input/output error', '58030'],
+      [30, 'Read-only file system', '58030'],
+    ] as const) {
+      test(`errno ${errno} is told in its words, as often as it comes`, async () => {
+        const { bench, rel } = await opened(open, options);
+        bench.injection.errno = errno;
         for (let again = 0; again < 2; again++) {
-          assert.is(errorOf(() => rel.readBuffers(2, 1)).message, words_);
+          const error = errorOf(() => rel.readBuffers(2, 1));
+          const message = `could not read blocks 2..2 in file "${rel.path}": ${text}`;
+          assert.is(error.message, message);
+          assert.is(error.code, 'PGAIO_IO');
+          if (errno === 5) assert.is(error.sqlstate, sqlstate);
         }
-        bench.injection.shortBytes = undefined;
-        rel.readBuffers(2, 1);
+        bench.injection.errno = 0;
+        assert.equal(rel.scan(16), [...Array(16).keys()]);
       });
+    }
 
-      for (const blocks of [1, 2]) {
-        test(`reads cut to ${blocks} of several blocks are read on`, async () => {
-          const { bench, rel } = await opened(open, options);
-          bench.injection.shortBytes = blocks * 8192;
-          assert.equal(rowsOf(rel.readBuffers(0, 16)), ['0|0|t|16']);
-          assert.equal(rel.scan(16), [...Array(16).keys()]);
-          assert.is(bench.backend('smgr_reads'), 16 / blocks);
-          assert.equal(warnings(bench), []);
-          const [first] = await heard(bench, 'DEBUG');
-          const short = `read only ${blocks * 8192} of 131072 bytes`;
-          assert.is(first, `could not read blocks 0..15 in file "${rel.path}": ${short}`);
-        });
-      }
-
-      test('a short read, and a bad page in the rest', async () => {
-        const { bench, rel } = await opened(open, options, withBad({ 1: 'hdr' }));
-        bench.injection.shortBytes = 8192;
-        assert.is(
-          errorOf(() => rel.readBuffers(0, 4)).message,
-          `invalid page in block 1 of relation "${rel.path}"`,
-        );
-      });
-
-      for (const [errno, text, sqlstate] of [
-        [5, 'Input/output error', '58030'],
-        [30, 'Read-only file system', '58030'],
-      ] as const) {
-        test(`errno ${errno} is told in its words, as often as it comes`, async () => {
-          const { bench, rel } = await opened(open, options);
-          bench.injection.errno = errno;
-          for (let again = 0; again < 2; again++) {
-            const error = errorOf(() => rel.readBuffers(2, 1));
-            const message = `could not read blocks 2..2 in file "${rel.path}": ${text}`;
-            assert.is(error.message, message);
-            assert.is(error.code, 'PGAIO_IO');
-            if (errno === 5) assert.is(error.sqlstate, sqlstate);
-          }
-          bench.injection.errno = 0;
-          assert.equal(rel.scan(16), [...Array(16).keys()]);
-        });
-      }
-
-      if (variant.method !== 'worker' || variant.provider !== 'wasi' || options.temp) return;
-      test('a file that an I/O worker cannot open again', async () => {
-        const { bench, rel } = await opened(open, options);
-        bench.injection.openErrno = 2;
-        const path = `could not read blocks 1..1 in file "${rel.path}"`;
-        assert.is(
-          errorOf(() => rel.readBuffers(1, 1)).message,
-          `${path}: No such file or directory`,
-        );
-        bench.injection.openErrno = 13;
-        assert.is(errorOf(() => rel.readBuffers(1, 1)).message, `${path}: Permission denied`);
-        bench.injection.openErrno = 0;
-        rel.readBuffers(1, 1);
-      });
-    },
-    INJECTABLE,
-  );
+    if (variant.method !== 'worker' || variant.provider !== 'wasi' || options.temp) return;
+    test('a file that an I/O worker cannot open again', async () => {
+      const { bench, rel } = await opened(open, options);
+      bench.injection.openErrno = 2;
+      const path = `could not read blocks 1..1 in file "${rel.path}"`;
+      assert.is(errorOf(() => rel.readBuffers(1, 1)).message, `${path}: No such file or directory`);
+      bench.injection.openErrno = 13;
+      assert.is(errorOf(() => rel.readBuffers(1, 1)).message, `${path}: Permission denied`);
+      bench.injection.openErrno = 0;
+      rel.readBuffers(1, 1);
+    });
+  });
 }

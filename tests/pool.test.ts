@@ -5,15 +5,7 @@
  */
 import * as assert from 'uvu/assert';
 import * as layout from '../bindings/layout.ts';
-import {
-  type Bench,
-  endOf,
-  errorOf,
-  forEachMethod,
-  INJECTABLE,
-  type Open,
-  SHARED_ONLY,
-} from './harness.ts';
+import { type Bench, endOf, errorOf, forEachMethod, type Open, SHARED_ONLY } from './harness.ts';
 import { POOL, Relation, type RelationOptions, rowOf, rowsOf, wrefOf } from './pool-fixture.ts';
 
 const { BLOCKED } = layout;
@@ -372,7 +364,6 @@ forEachMethod(
       assertIdle(bench);
     });
 
-    if (INJECTABLE(variant) !== undefined) return;
     test('retry what the other failed to read', async () => {
       const { bench, rel, guest, theirs, begun, release } = await holding(1, 1);
       const started = rel.startAll(1, 1);
