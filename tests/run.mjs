@@ -24,6 +24,8 @@ const LONG_TIMEOUTS_MS = {
   'cli.test': 300_000, // starts the program a hundred times
   'online.test': 600_000, // as long as it is told to
   'verify-system.test': 300_000, // the same, over a gigabyte of holes
+  // It compiles the core anew for each deliberate fault.
+  'explorer.test': 300_000,
 };
 
 /**
