@@ -265,6 +265,7 @@ export class Completions {
   readonly #doorbell: number;
   readonly #keeper: { hold(): void; release(): void } | undefined;
   #waiters: (() => void)[] = [];
+  #onChange: (() => void) | undefined;
   #reclaimed = 0;
   #listening: 'no' | 'soon' | 'yes' = 'no';
   #spins = true;
@@ -289,7 +290,13 @@ export class Completions {
   }
 
   /** Set while somebody waits for a handle: an I/O has ended, or a handle was given back. */
-  onChange: (() => void) | undefined;
+  get onChange(): (() => void) | undefined {
+    return this.#onChange;
+  }
+  set onChange(told: (() => void) | undefined) {
+    this.#onChange = told;
+    if (told !== undefined) this.#listenSoon(); // what has the handles may be told nobody here
+  }
 
   /** A PgAioReturn for the next I/O. */
   takeSlot(): number {
