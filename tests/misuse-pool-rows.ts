@@ -100,6 +100,18 @@ const LOCKS: readonly Row[] = [
     }),
   ),
   {
+    sentence: 'reads a block into no buffer that has as many pins as it can count',
+    code: 'PGAIO_PINS_FULL',
+    message: 'buffer 1 has as many pins as can be counted',
+    settings: SETTINGS,
+    arrange: (bench) => {
+      const rel = relation(bench);
+      for (let i = 0; i < layout.BP_COUNT; i++) bench.pg.ReadBuffer(rel.at, 1, 0, 0);
+      return () => bench.pg.ReadBuffer(rel.at, 1, 0, 0);
+    },
+    repair: letGo,
+  },
+  {
     sentence: 'takes no more pins of one buffer than it can count',
     code: 'PGAIO_PINS_FULL',
     message: 'buffer 1 has as many pins as can be counted',

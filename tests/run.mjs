@@ -20,7 +20,10 @@ const FILE_TIMEOUT_MS = 120_000;
 /** For a process that was told to end. */
 const GRACE_MS = 2_000;
 /** Files that may take longer, with the reason. @type {Record<string, number>} */
-const LONG_TIMEOUTS_MS = {};
+const LONG_TIMEOUTS_MS = {
+  // It compiles the core anew for each deliberate fault.
+  'explorer.test': 300_000,
+};
 
 /**
  * @typedef {object} Outcome

@@ -420,6 +420,22 @@ forEachMethod(
       assert.is(guest.pg.smgrnblocks(theirs.at), 3);
       assert.is(bench.pg.smgrnblocks(rel.at), 2);
     });
+    test('both see that a relation was removed, and made anew', async () => {
+      const { bench, rel } = await opened(open);
+      rel.fill(4);
+      const guest = await bench.join();
+      const theirs = rel.seenBy(guest);
+      assert.equal(theirs.scan(2), [0, 1]);
+      bench.pg.pgaio_drop_relation(rel.at, 0);
+      const words = 'could not open file "base/5/16384": No such file or directory';
+      assert.is(errorOf(() => theirs.scan(1)).message, words);
+      rel.fill(7);
+      assert.is(guest.pg.smgrnblocks(theirs.at), 7);
+      assert.equal(theirs.scan(7), [0, 1, 2, 3, 4, 5, 6]);
+      theirs.change(6, 4711);
+      assert.is(guest.pg.FlushBuffers(guest.pg.alloc(layout.FLUSH_OPERATION_BYTES), 0), 0);
+      assert.is(new DataView(rel.onDisk(6).buffer).getUint32(4000, true), 4711);
+    });
     test('read and write the same pages', async () => {
       const { bench, rel } = await opened(open);
       rel.fill(4);

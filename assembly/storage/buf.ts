@@ -150,7 +150,7 @@ export function pinIfTag(index: u32, rel: usize, block: u32, most: u32): bool {
   const own = ownPins(index);
   if ((own & BP_COUNT) != 0) { // nobody can change its tag
     if (!tagIs(desc, rel, block) || (bufState(desc) & BM_TAG_VALID) == 0) return false;
-    assert((own & BP_COUNT) < BP_COUNT, "more pins of one buffer than can be counted");
+    if ((own & BP_COUNT) == BP_COUNT) return false; // more than can be counted
     setOwnPins(index, own + 1);
     return true;
   }
@@ -163,6 +163,7 @@ export function pinIfTag(index: u32, rel: usize, block: u32, most: u32): bool {
     if (before == state) break;
     state = before;
   }
+  assert(own == 0);
   setOwnPins(index, 1);
   my_pinned++;
   if (tagIs(desc, rel, block) && (bufState(desc) & BM_TAG_VALID) != 0) return true;

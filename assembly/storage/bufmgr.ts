@@ -9,7 +9,7 @@
  * is in `buffers` and is found there by the next call (forwarded buffers).
  */
 import {
-  E_BAD_BUFFER, E_IO_FAILED, E_NO_READ, E_READ_BLOCKS, fail,
+  E_BAD_BUFFER, E_IO_FAILED, E_NO_READ, E_PINS_FULL, E_READ_BLOCKS, fail,
 } from "../errors";
 import { my_procno, my_storage } from "../aio/backend";
 import { pgaio_io_register_callbacks } from "../aio/callback";
@@ -106,6 +106,7 @@ export function allocBuffer(rel: usize, block: u32, strategy: usize, nowait: boo
   const use = strategy == 0 ? USE_FULL : USE_RING;
   let number = lookupPin(bucket, rel, block, use);
   if (number == 0) number = lookupLocked(bucket, rel, block, use);
+  if (number == PINS_FULL) return fail(E_PINS_FULL, NONE, 0, full);
   if (number == 0) {
     const victim = getVictim(strategy, nowait);
     if (victim <= 0) return victim;
@@ -116,12 +117,19 @@ export function allocBuffer(rel: usize, block: u32, strategy: usize, nowait: boo
   return number;
 }
 
+/** Answer of lookupLocked for a buffer that has as many pins as can be counted: `full`. */
+const PINS_FULL: u32 = 0xffffffff;
+let full: u32 = 0;
+
 function lookupLocked(bucket: u32, rel: usize, block: u32, use: u32): u32 {
   lockPartition(bucket);
   let number = findLinked(bucket, rel, block);
-  if (number != 0 && !pinIfTag(number - 1, rel, block, use)) number = 0;
+  if (number != 0 && !pinIfTag(number - 1, rel, block, use)) {
+    full = number;
+    number = (ownPins(number - 1) & BP_COUNT) == BP_COUNT ? PINS_FULL : 0;
+  }
   unlockPartition(bucket);
-  assert(number <= shared_buffers);
+  assert(number <= shared_buffers || number == PINS_FULL);
   return number;
 }
 

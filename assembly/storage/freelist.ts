@@ -31,6 +31,7 @@ import { writeBack } from "./buf_write";
   sync_count: u32; //    8  requests there are
   sync_used: u32; //    12  entries that are not free: requests and places of former ones
   extend_lock: u32; //  16  lock.ts, held while a relation is made longer
+  removals: u32; //     20  how often files of a relation were removed; wraps
 }
 if (offsetof<PgAioBufferControl>() > BUFFER_CONTROL_BYTES) ERROR("PgAioBufferControl has no room");
 

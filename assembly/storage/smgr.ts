@@ -18,10 +18,12 @@ import {
 } from "../aio/host";
 import { pgaio_closing_fd } from "../aio/io";
 import { NONE } from "../aio/types";
-import { handleAt, mdFilesMax, md_files_at } from "../shm/layout";
+import { fetchAdd32, loadAcquire32 } from "../shm/atomics";
+import { buffer_control_at, handleAt, mdFilesMax, md_files_at } from "../shm/layout";
 import { block_size, max_backends, segment_size } from "../shm/settings";
 import { MD_FILE_BYTES } from "../shm/sizes";
 import { REL_FORK_MASK, REL_REF_BYTES, REL_TEMP, RelFileRef } from "./buf";
+import { PgAioBufferControl } from "./freelist";
 
 const ENOENT: i32 = 2;
 const MAX_FORKNUM: u32 = 3;
@@ -36,6 +38,7 @@ const MAX_BLOCK: u32 = 0xfffffffe;
   segment: u32; //   16
   fd: i32; //        20  descriptor and one, 0 for an entry that is not in use
   used: u32; //      24  when it was last used, in uses of the table; wraps
+  removals: u32; //  28  removals there had been when it was opened, see PgAioBufferControl
 }
 if (offsetof<MdFile>() > MD_FILE_BYTES) ERROR("MdFile outgrew its place");
 
@@ -75,14 +78,37 @@ export function checkRelation(rel: usize): i32 {
 /** Index of the entry of a segment, or NONE. */
 function findFile(rel: usize, segment: u32): i32 {
   assert(my_procno != NONE);
-  if (isFile(fileAt(last_used), rel, segment)) return last_used;
+  if (isFile(fileAt(last_used), rel, segment)) return current(last_used);
   for (let i: u32 = 0; i < mdFilesMax(); i++) {
     if (!isFile(fileAt(i), rel, segment)) continue;
     last_used = i;
-    return i;
+    return current(i);
   }
   return NONE;
 }
+
+@inline function removalsWord(): usize {
+  return buffer_control_at + offsetof<PgAioBufferControl>("removals");
+}
+
+/**
+ * The entry, unless files of some relation have been removed since it was opened, by whomever: this
+ * one may be among them, and another have its name by now. Then it is to be opened anew (PostgreSQL
+ * sends an invalidation message). What I/O is on stays open, and is not found any more.
+ */
+function current(index: u32): i32 {
+  const file = fileAt(index);
+  if (file.removals == loadAcquire32(removalsWord())) return index;
+  assert(file.fd != 0);
+  if (inUse(file.fd - 1)) file.segment = SUPERSEDED;
+  else {
+    host_segment_close(file.fd - 1);
+    file.fd = 0;
+  }
+  return NONE;
+}
+/** Segment of an entry that only its I/O needs: its place is taken when that is over. */
+const SUPERSEDED: u32 = 0xffffffff;
 
 /** Descriptor of a segment that is open, or NONE. */
 function openDescriptor(rel: usize, segment: u32): i32 {
@@ -138,12 +164,14 @@ function openFile(rel: usize, segment: u32, create: u32): i32 {
   assert(findFile(rel, segment) == NONE);
   const index = makeRoom();
   if (index < 0) return index;
+  const removals = loadAcquire32(removalsWord()); // before: what is removed later is noticed
   const fd = host_segment_open(rel, my_procno, segment, create);
   if (fd < 0) return fd;
   const file = fileAt(index);
   memory.copy(changetype<usize>(file), rel, REL_REF_BYTES);
   file.segment = segment;
   file.used = ++uses;
+  file.removals = removals;
   file.fd = fd + 1;
   last_used = index;
   return fd;
@@ -289,6 +317,7 @@ export function unlinkRelation(rel: usize): i32 {
     segments--;
     rc = host_segment_unlink(rel, my_procno, segments);
     if (rc < 0 && rc != -ENOENT) return failAbout(E_SMGR_REMOVE, rel, segments, -rc, 0);
+    fetchAdd32(removalsWord(), 1);
   }
   return OK;
 }

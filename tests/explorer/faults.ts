@@ -151,4 +151,32 @@ export const FAULTS: readonly Fault[] = [
       ],
     },
   },
+  {
+    name: 'slot-names-what-has-not-begun',
+    words: 'a write slot names an I/O that is only handed out, and somebody waits for it',
+    program: 'buffers',
+    once: 2_000_000,
+    replace: {
+      'assembly/storage/buf_write.ts': [
+        [
+          '  let from = desc.blockNum;\n',
+          '  let from = desc.blockNum;\n  beginWriteSlot(slot, ioh);\n',
+        ],
+      ],
+    },
+  },
+  {
+    name: 'tag-not-looked-at-again',
+    words: 'a buffer that was found without a lock is taken for the right one when it is pinned',
+    program: 'buffers',
+    once: 6_000_000,
+    replace: {
+      'assembly/storage/buf.ts': [
+        [
+          '  if (tagIs(desc, rel, block) && (bufState(desc) & BM_TAG_VALID) != 0) return true;\n',
+          '  if (my_pinned > 0) return true;\n',
+        ],
+      ],
+    },
+  },
 ];
