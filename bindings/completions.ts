@@ -275,6 +275,7 @@ export class Completions {
   readonly #doorbell: number;
   readonly #keeper: { hold(): void; release(): void } | undefined;
   #waiters: (() => void)[] = [];
+  #onChange: (() => void) | undefined;
   #reclaimed = 0;
   #listening: 'no' | 'soon' | 'yes' = 'no';
   #spins = true;
@@ -314,7 +315,13 @@ export class Completions {
   makeRef: ((token: WaitRefToken) => WaitRef) | undefined;
 
   /** Set while somebody waits for a handle: an I/O has ended, or a handle was given back. */
-  onChange: (() => void) | undefined;
+  get onChange(): (() => void) | undefined {
+    return this.#onChange;
+  }
+  set onChange(told: (() => void) | undefined) {
+    this.#onChange = told;
+    if (told !== undefined) this.#listenSoon(); // what has the handles may be told nobody here
+  }
 
   /** A PgAioReturn for the next I/O. */
   takeSlot(): number {

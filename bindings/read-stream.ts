@@ -72,6 +72,9 @@ export type BlockSource<Data> =
 const TURN_MS = 10;
 const PAGES_PER_LOOK = 128;
 
+/** Turns of microtasks in which whoever awaits a page has it: its promise may follow another. */
+const TICKS = 4;
+
 const FIELDS = layout.ReadStream.fields;
 
 /** Counters of a stream, and how it stands. */
@@ -123,6 +126,9 @@ export class ReadStream<Data = undefined>
   #over = false;
   #paused = false;
   #aborted: AioAbortError | undefined;
+  /** Whether a call of `next` waits for its page, and those that came while it did. */
+  #late = false;
+  readonly #early: (() => void)[] = [];
   #rejectWait: ((error: AioAbortError) => void) | undefined;
   #ending: Promise<void> | undefined;
 
@@ -171,10 +177,11 @@ export class ReadStream<Data = undefined>
 
   /**
    * The next page; undefined at the end. A promise only if it has to be waited for, or if the
-   * source of block numbers lets wait.
+   * source of block numbers lets wait. Calls that come before that has settled are served in order.
    */
   next(): PinnedBuffer<Data> | undefined | Promise<PinnedBuffer<Data> | undefined> {
-    return this.#taken < this.#given ? this.#take() : this.#refill();
+    const atHand = this.#taken < this.#given && this.#early.length === 0;
+    return atHand ? this.#take() : this.#refill();
   }
 
   /** The next page, blocking this thread for it if need be; undefined at the end. */
@@ -201,8 +208,32 @@ export class ReadStream<Data = undefined>
   }
 
   #refill(): PinnedBuffer<Data> | undefined | Promise<PinnedBuffer<Data> | undefined> {
+    if (this.#late || this.#early.length > 0) {
+      return new Promise((resolve, reject) => {
+        this.#early.push(() => {
+          try {
+            resolve(this.#refillNow());
+          } catch (error) {
+            reject(error);
+          }
+        });
+      });
+    }
+    return this.#refillNow();
+  }
+  #refillNow(): PinnedBuffer<Data> | undefined | Promise<PinnedBuffer<Data> | undefined> {
+    if (this.#taken < this.#given) return this.#take();
     const rc = this.#ask(1);
     return rc < layout.READ_STREAM_BLOCKED ? this.#got(rc) : this.#later(rc);
+  }
+
+  /** Serves those who asked before the one before them had its page, which gets its turn first. */
+  async #serveEarly(): Promise<void> {
+    while (this.#early.length > 0) {
+      for (let tick = 0; tick < TICKS; tick++) await undefined;
+      this.#early.shift()?.();
+      if (this.#late) return; // it serves the others when it has its page
+    }
   }
 
   /** Asks the core for more, having given back what was handed over before. */
@@ -241,12 +272,18 @@ export class ReadStream<Data = undefined>
   }
 
   async #later(rc: number): Promise<PinnedBuffer<Data> | undefined> {
-    let answer = rc;
-    for (let round = 0; answer >= layout.READ_STREAM_BLOCKED; round++) {
-      await this.#unlessAborted(this.#blockedBy(answer, round));
-      answer = this.#ask(1);
+    this.#late = true;
+    try {
+      let answer = rc;
+      for (let round = 0; answer >= layout.READ_STREAM_BLOCKED; round++) {
+        await this.#unlessAborted(this.#blockedBy(answer, round));
+        answer = this.#ask(1);
+      }
+      return this.#got(answer);
+    } finally {
+      this.#late = false;
+      if (this.#early.length > 0) this.#serveEarly();
     }
-    return this.#got(answer);
   }
 
   /** Resolves when what kept the stream from going on may be over. */

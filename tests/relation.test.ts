@@ -20,7 +20,7 @@ import {
   pinnedIn,
   setNumber,
 } from './relation-fixture.ts';
-import { BLOCK, Gate, until } from './threads-fixture.ts';
+import { BLOCK, Gate, until, within } from './threads-fixture.ts';
 
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 const EIO = 29; // WASI's number
@@ -435,6 +435,45 @@ waits('can be aborted; its I/O runs on, and its pins come back', async () => {
   assert.equal([pinnedIn(aio), aio.inspect().length], [0, 0]);
   const late = relation.read({ signal: AbortSignal.abort() });
   assert.is(thrownBy(() => late.next()).code, 'PGAIO_ABORTED');
+});
+
+waits('serves calls that come too early in their order', async () => {
+  cluster.fill(60);
+  const gate = new Gate();
+  await using aio = await engineOver(cluster, WORKER, { provider: gate.provider() });
+  using relation = aio.relation(LOCATOR);
+  await using stream = relation.read();
+  const seen = Promise.all(
+    range(0, 70).map(async () => {
+      const buffer = await stream.next();
+      return buffer === undefined ? -1 : numberIn(buffer.bytes);
+    }),
+  );
+  await gate.crowd(1);
+  gate.open();
+  assert.equal(await seen, [...range(0, 60), ...Array(10).fill(-1)]);
+});
+
+waits('gives its handles to others who wait, though nobody waits for it', async () => {
+  cluster.fill(60);
+  const gate = new Gate();
+  const options = { provider: gate.provider(), ioMaxConcurrency: 1 };
+  await using aio = await engineOver(cluster, WORKER, options);
+  using relation = aio.relation(LOCATOR);
+  using frames = aio.frames(1);
+  using file = aio.open(cluster.path());
+  await using stream = relation.readBlocks([0, 10], { full: true });
+  const next = stream.next();
+  await gate.crowd(1);
+  gate.admit();
+  assert.is((await next)?.block, 0);
+  await gate.crowd(1);
+  const read = file.read(frames, 20 * BLOCK);
+  assert.is(gate.waiting, 1, 'the only handle reads block 10');
+  gate.open();
+  await within('the other I/O', read);
+  assert.is(numberIn(frames.page(0)), 20);
+  assert.is((await stream.next())?.block, 10);
 });
 
 waits('does not keep the event loop from anything', async () => {
