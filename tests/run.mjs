@@ -209,6 +209,7 @@ async function main(words) {
     const lint = [biome, 'check', '--error-on-warnings', '--colors=off'];
     jobs.unshift(
       ['types', () => runCheck([tsc, '-p', 'tsconfig.json'])],
+      ['types of the browser', () => runCheck([tsc, '-p', 'tsconfig.browser.json'])],
       ['lint', () => runCheck(lint)],
     );
   }

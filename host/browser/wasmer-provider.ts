@@ -11,12 +11,15 @@
  * this is not for large files.
  */
 import { init, WASI } from '@wasmer/wasi';
-import { errnoOfWasi, sqlstateOfErrno, strerror, wasiOfErrno } from '../../bindings/errno.ts';
-import { AioIoError, AioUnavailableError } from '../../bindings/errors.ts';
+import { errnoOfWasi, wasiOfErrno } from '../../bindings/errno.ts';
+import { AioUnavailableError } from '../../bindings/errors.ts';
 import type { IoProvider, OpenFlags, Scratch, WasiIo } from '../../bindings/host.ts';
+import { failure } from './failure.ts';
 
 /** Files in memory. One provider serves one engine; the files outlive it. */
 export interface WasmerProvider extends IoProvider {
+  /** Adds a file, or puts other bytes in its place. */
+  put(path: string, bytes: Uint8Array): void;
   /** A copy of a file's bytes as they are now. */
   bytesOf(path: string): Uint8Array;
 }
@@ -70,6 +73,13 @@ export async function wasmerProvider(
   files: Readonly<Record<string, Uint8Array>> = {},
 ): Promise<WasmerProvider> {
   await init();
+  return initialisedProvider(files);
+}
+
+/** The same without waiting, once a first one has been made. */
+export function initialisedProvider(
+  files: Readonly<Record<string, Uint8Array>> = {},
+): WasmerProvider {
   const store = new WASI({ preopens: { '/': '/' } }).fs;
   for (const [path, bytes] of Object.entries(files)) put(store, absolute(path), bytes);
   return providerOver(store);
@@ -111,6 +121,7 @@ function providerOver(store: Files): WasmerProvider {
       opened.delete(fd);
       bound().fd_close(fd);
     },
+    put: (path, bytes) => put(current, absolute(path), bytes),
     bytesOf: (path) => bytesOf(current, absolute(path)),
   };
 }
@@ -163,7 +174,7 @@ function start(wasi: WASI, memory: WebAssembly.Memory): WasiFunctions {
 }
 
 /** A module that imports `env.memory` and one function of WASI, and exports the memory. */
-function memoryModule(shared: boolean): Uint8Array {
+function memoryModule(shared: boolean): Uint8Array<ArrayBuffer> {
   const text = (words: string): number[] => [words.length, ...new TextEncoder().encode(words)];
   const section = (id: number, content: readonly number[]): number[] => [
     id,
@@ -302,14 +313,4 @@ function sizeOf(wasi: WasiFunctions, fd: number, scratch: Scratch): number {
   statOf(wasi, fd, scratch);
   const view = new DataView(scratch.memory.buffer);
   return Number(view.getBigUint64(scratch.at + STAT_SIZE_OFFSET, true));
-}
-
-function failure(verb: 'open' | 'stat', path: string, errno: number): AioIoError {
-  return new AioIoError({
-    code: verb === 'open' ? 'PGAIO_OPEN' : 'PGAIO_STAT',
-    message: `could not ${verb} file "${path}": ${strerror(errno)}`,
-    sqlstate: sqlstateOfErrno(errno),
-    errno,
-    path,
-  });
 }

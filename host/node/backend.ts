@@ -7,10 +7,10 @@ import { CoreInstance } from '../../bindings/core.ts';
 import { AioUnavailableError } from '../../bindings/errors.ts';
 import type { CoreHost, ProviderSpec } from '../../bindings/host.ts';
 import type { Settings } from '../../bindings/settings.ts';
-import { callbackBits, loadCallbacks, registerCallbacks } from './callback-modules.ts';
+import { callbackBits, loadCallbacks, registerCallbacks } from '../callback-modules.ts';
 import { type NodeHostOptions, nodeHost } from './host.ts';
 import { watchThreads } from './threads.ts';
-import { WorkerPool } from './worker-pool.ts';
+import { type NodePool, startWorkers } from './worker-pool.ts';
 
 /** All another thread needs to join: plain data, for `workerData` or `postMessage`. */
 export interface AioToken {
@@ -24,7 +24,7 @@ export interface Backend {
   readonly core: CoreInstance;
   readonly token: AioToken;
   /** The I/O workers, in the thread that made the memory. */
-  readonly pool: WorkerPool | undefined;
+  readonly pool: NodePool | undefined;
 }
 
 /** A backend over a new memory, or over `memory`. */
@@ -111,11 +111,11 @@ function unshareable(consequence: string): AioUnavailableError {
   });
 }
 
-function startPool(core: CoreInstance, token: AioToken, joined: boolean): WorkerPool | undefined {
+function startPool(core: CoreInstance, token: AioToken, joined: boolean): NodePool | undefined {
   if (joined || core.show('io_method') !== 'worker' || token.provider === undefined) {
     return undefined;
   }
-  return new WorkerPool(core, {
+  return startWorkers(core, {
     memory: token.memory,
     module: core.host.module,
     provider: token.provider,

@@ -1,8 +1,8 @@
 /** Callbacks from modules, which every thread of the engine loads for itself. */
-import { type AioCallback, overAddresses } from '../../bindings/callbacks.ts';
-import type { CoreInstance } from '../../bindings/core.ts';
-import { AioUnavailableError } from '../../bindings/errors.ts';
-import { PGAIO_HCB_HOST_FIRST, PGAIO_HCB_HOST_LAST } from '../../bindings/layout.ts';
+import { type AioCallback, overAddresses } from '../bindings/callbacks.ts';
+import type { CoreInstance } from '../bindings/core.ts';
+import { AioUnavailableError } from '../bindings/errors.ts';
+import { PGAIO_HCB_HOST_FIRST, PGAIO_HCB_HOST_LAST } from '../bindings/layout.ts';
 
 export type CallbackTable = ReadonlyMap<number, AioCallback>;
 
