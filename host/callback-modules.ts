@@ -28,7 +28,8 @@ export async function loadCallbacks(urls: readonly (string | URL)[]): Promise<Ca
 async function importCallbacks(url: string): Promise<Record<string, AioCallback>> {
   let module: unknown;
   try {
-    module = await import(url);
+    // A user's URL: bundlers are to leave it alone.
+    module = await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
   } catch (cause) {
     throw refused(url, cause instanceof Error ? cause.message : String(cause), cause);
   }

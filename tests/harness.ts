@@ -27,29 +27,12 @@ import { attach } from '../host/node/raw.ts';
 import { wasiProvider } from '../host/node/wasi-provider.ts';
 import type { FaultyOptions } from './faulty-module.ts';
 import { type DeviceMode, type Faults, newCounts, TestDevice } from './test-device.ts';
+import { VARIANTS, type Variant } from './variants.ts';
 
 export type { Faults } from './test-device.ts';
+export { VARIANTS, type Variant };
 
 export const BLOCK = 8192;
-
-export interface Variant {
-  readonly name: string;
-  readonly method: 'sync' | 'worker' | 'host';
-  readonly provider: 'direct' | 'wasi';
-  readonly shared: boolean;
-}
-
-/** Every way to execute I/O. A method to come is one more row. */
-export const VARIANTS: readonly Variant[] = [
-  { name: 'sync, direct, shared', method: 'sync', provider: 'direct', shared: true },
-  { name: 'sync, wasi, shared', method: 'sync', provider: 'wasi', shared: true },
-  { name: 'worker, direct', method: 'worker', provider: 'direct', shared: true },
-  { name: 'worker, wasi', method: 'worker', provider: 'wasi', shared: true },
-  { name: 'sync, direct, unshared', method: 'sync', provider: 'direct', shared: false },
-  { name: 'sync, wasi, unshared', method: 'sync', provider: 'wasi', shared: false },
-  { name: 'host, shared', method: 'host', provider: 'direct', shared: true },
-  { name: 'host, unshared', method: 'host', provider: 'direct', shared: false },
-];
 
 /** Why a variant is left out of a suite; undefined if it is not. */
 export type Restriction = (variant: Variant) => string | undefined;

@@ -20,7 +20,10 @@ const FILE_TIMEOUT_MS = 120_000;
 /** For a process that was told to end. */
 const GRACE_MS = 2_000;
 /** Files that may take longer, with the reason. @type {Record<string, number>} */
-const LONG_TIMEOUTS_MS = {};
+const LONG_TIMEOUTS_MS = {
+  'browser-suites.test': 300_000, // most of the core's cases once more, in a browser
+  'bundlers.test': 240_000, // three bundlers and six pages
+};
 
 /**
  * @typedef {object} Outcome
@@ -210,6 +213,7 @@ async function main(words) {
     jobs.unshift(
       ['types', () => runCheck([tsc, '-p', 'tsconfig.json'])],
       ['types of the browser', () => runCheck([tsc, '-p', 'tsconfig.browser.json'])],
+      ['types of its tests', () => runCheck([tsc, '-p', 'tests/browser/tsconfig.json'])],
       ['lint', () => runCheck(lint)],
     );
   }

@@ -133,7 +133,9 @@ const INTERRUPTED = 1;
 const COUNTED_WORDS = 2;
 /** Words for the counts of `faulty`, all zero. */
 export function newCounts(): Int32Array {
-  return new Int32Array(new SharedArrayBuffer(4 * COUNTED_WORDS));
+  // A page that is not isolated has no shared buffer, and no other thread to count with.
+  const { SharedArrayBuffer: Shared = ArrayBuffer } = globalThis as Partial<typeof globalThis>;
+  return new Int32Array(new Shared(4 * COUNTED_WORDS));
 }
 
 class FaultCounter {

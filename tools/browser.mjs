@@ -52,9 +52,37 @@ function workerPlugin(text) {
   };
 }
 
+/**
+ * `@wasmer/wasi` names a file that it does not bring, for a case we never use; webpack looks for
+ * it. So the package goes into our bundle, without the name.
+ * @type {import('esbuild').Plugin}
+ */
+const WITHOUT_MISSING_FILE = {
+  name: 'without missing file',
+  setup({ onLoad }) {
+    onLoad({ filter: /@wasmer[/\\]wasi[/\\].*\.js$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(
+        /new URL\((['"])wasmer_wasi_js_bg\.wasm\1, *import\.meta\.url\)/,
+        'undefined',
+      ),
+      loader: 'js',
+    }));
+  },
+};
+
+/** Whose code is in a bundle, and under which licence. @param {string[]} packages */
+function licences(packages) {
+  const texts = packages.map((name) => {
+    const { version } = JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8'));
+    const text = readFileSync(`node_modules/${name}/LICENSE`, 'utf8').trim();
+    return `${name} ${version}\n\n${text}\n`;
+  });
+  return texts.join(`\n${'-'.repeat(72)}\n\n`);
+}
+
 /** For whoever bundles our browser code: tests, the inspector. */
 export async function browserPlugins() {
-  return [workerPlugin(await workerText())];
+  return [workerPlugin(await workerText()), WITHOUT_MISSING_FILE];
 }
 
 /** @returns {Promise<[path: string, content: Uint8Array | string][]>} */
@@ -63,16 +91,18 @@ export async function bundleBrowser() {
   const text = await workerText();
   const { outputFiles } = await build({
     ...BROWSER_OPTIONS,
-    packages: 'external',
     entryPoints: BROWSER_BUNDLES,
     outdir: 'dist/browser',
     write: false,
     logLevel: 'silent',
-    plugins: [workerPlugin(text)],
+    plugins: [workerPlugin(text), WITHOUT_MISSING_FILE],
   });
   return [
-    ...outputFiles.map(({ path, contents }) => /** @type {[string, Uint8Array]} */ ([path, contents])),
+    ...outputFiles.map(
+      ({ path, contents }) => /** @type {[string, Uint8Array]} */ ([path, contents]),
+    ),
     ['dist/browser/worker.js', text],
+    ['dist/browser/licences.txt', licences(['@wasmer/wasi'])],
   ];
 }
 
@@ -85,6 +115,7 @@ const PAGE = {
   'dist/pgaio-debug.wasm': 'pgaio-debug.wasm',
   'dist/pgaio-debug.wasm.map': 'pgaio-debug.wasm.map',
 };
+const VIEW_PACKAGES = ['@wasmer/wasi', 'preact', '@preact/signals', 'uplot'];
 const INSPECTOR = { inspector: 'host/browser/inspector/main.ts' };
 
 /** The page as static files. @returns {Promise<[path: string, content: Uint8Array | string][]>} */
@@ -100,7 +131,10 @@ export async function bundleInspector() {
     plugins: await browserPlugins(),
   });
   return [
-    ...outputFiles.map(({ path, contents }) => /** @type {[string, Uint8Array]} */ ([path, contents])),
+    ...outputFiles.map(
+      ({ path, contents }) => /** @type {[string, Uint8Array]} */ ([path, contents]),
+    ),
+    ['dist/inspector/licences.txt', licences(VIEW_PACKAGES)],
     ...Object.entries(PAGE).map(
       ([from, to]) =>
         /** @type {[string, Uint8Array]} */ ([`dist/inspector/${to}`, readFileSync(from)]),

@@ -5,7 +5,12 @@
  */
 import type { CoreInstance } from '../../bindings/core.ts';
 import type { IoDevice } from '../../bindings/host.ts';
-import { IOVEC_BYTES, PGAIO_OP_READV, PGAIO_OP_WRITEV, PgAioHandle } from '../../bindings/layout.ts';
+import {
+  IOVEC_BYTES,
+  PGAIO_OP_READV,
+  PGAIO_OP_WRITEV,
+  PgAioHandle,
+} from '../../bindings/layout.ts';
 import type { BlobProvider } from './blob-provider.ts';
 import { iovecViews, lengthOf, scatter } from './transfer.ts';
 

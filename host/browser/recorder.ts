@@ -53,7 +53,8 @@ export class Recorder {
     return {
       sim: {
         point: () => this.look(),
-        wait: (at: number, expected: number, timeoutNs: bigint) => this.#wait(at, expected, timeoutNs),
+        wait: (at: number, expected: number, timeoutNs: bigint) =>
+          this.#wait(at, expected, timeoutNs),
         wake: (at: number, count: number) =>
           Atomics.notify(this.#i32, at >>> 2, count < 0 ? Number.POSITIVE_INFINITY : count),
       },

@@ -28,8 +28,7 @@ export function nextThread({ count }: ThreadRegistry): number {
   return count === undefined ? 0 : Atomics.add(count, 0, 1);
 }
 
-const lockName = (registry: ThreadRegistry, thread: number): string =>
-  `${registry.name}-${thread}`;
+const lockName = (registry: ThreadRegistry, thread: number): string => `${registry.name}-${thread}`;
 
 /** This thread has joined: as long as it lives, whoever watches can tell. */
 export async function announceThread(registry: ThreadRegistry, core: CoreInstance): Promise<void> {

@@ -1,10 +1,11 @@
 /**
  * I/O through `@wasmer/wasi` on files in memory: what a page without a server can offer, and the
  * proof that the core needs nothing of Node. Guarantees what the other providers do, in spite of
- * two things the package (1.2.2) gets wrong; tests/wasmer.test.ts fails when either is mended:
+ * three things the package (1.2.2) gets wrong; tests fail when the first two are mended:
  *
  * - `fd_pwrite` inserts instead of overwriting, so writing is done here, on the file itself;
- * - the size of a file stays what it was when it was opened, so each write sets it.
+ * - the size of a file stays what it was when it was opened, so each write sets it;
+ * - it needs Node's Buffer to start, in a browser as well.
  *
  * It also lets a file opened for reading be written, and says EINVAL of a descriptor that was
  * closed; both are EBADF here. A write costs time in proportion to what follows it in the file, so
@@ -72,8 +73,22 @@ const ENAMETOOLONG = 36;
 export async function wasmerProvider(
   files: Readonly<Record<string, Uint8Array>> = {},
 ): Promise<WasmerProvider> {
-  await init();
+  await initWithoutBuffer();
   return initialisedProvider(files);
+}
+
+/** The package decodes its own code with Node's Buffer, at once; a browser lends it one. */
+function initWithoutBuffer(): Promise<unknown> {
+  const scope = globalThis as unknown as { Buffer?: unknown };
+  if (scope.Buffer !== undefined) return init();
+  scope.Buffer = {
+    from: (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0)),
+  };
+  try {
+    return init();
+  } finally {
+    delete scope.Buffer;
+  }
 }
 
 /** The same without waiting, once a first one has been made. */
@@ -90,6 +105,7 @@ function providerOver(store: Files): WasmerProvider {
   // A WASI takes the file system it is given for its own and gives it back as `fs`.
   let current = store;
   let wasi: WasiFunctions | undefined;
+  let latest: WASI | undefined;
   const bound = (): WasiFunctions => {
     if (wasi === undefined) throw new RangeError('the provider is not bound to a memory yet');
     return wasi;
@@ -100,6 +116,7 @@ function providerOver(store: Files): WasmerProvider {
     bind(memory) {
       const made = new WASI({ preopens: { '/': '/' }, fs: current });
       current = made.fs;
+      latest = made;
       const functions = start(made, memory);
       wasi = functions;
       opened.clear();
@@ -120,6 +137,13 @@ function providerOver(store: Files): WasmerProvider {
     close(fd) {
       opened.delete(fd);
       bound().fd_close(fd);
+    },
+    end() {
+      // It is not collected: it would keep the engine's memory, gigabytes of addresses, for ever.
+      latest?.free();
+      latest = undefined;
+      wasi = undefined;
+      opened.clear();
     },
     put: (path, bytes) => put(current, absolute(path), bytes),
     bytesOf: (path) => bytesOf(current, absolute(path)),

@@ -37,8 +37,10 @@ async function run(start: WorkerStart & WorkerIdentity): Promise<void> {
   send({ left: true });
 }
 
-onmessage = ({ data }: MessageEvent<WorkerStart & WorkerIdentity>) => {
-  run(data).catch((error) => queueMicrotask(() => {
-    throw error; // reaches onerror of the thread that started this one
-  }));
-};
+addEventListener('message', ({ data }: MessageEvent<WorkerStart & WorkerIdentity>) => {
+  run(data).catch((error) =>
+    queueMicrotask(() => {
+      throw error; // reaches onerror of the thread that started this one
+    }),
+  );
+});

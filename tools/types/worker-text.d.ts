@@ -1,6 +1,5 @@
 /** Script of an I/O worker in a browser, bundled: tools/browser.mjs puts it in. */
 declare module 'worker-text' {
   const text: string;
-  // biome-ignore lint/style/noDefaultExport: what a text import is
   export default text;
 }
