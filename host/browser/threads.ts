@@ -20,7 +20,9 @@ interface Joined {
 export function newRegistry(shared: boolean): ThreadRegistry {
   const [a = 0, b = 0] = crypto.getRandomValues(new Uint32Array(2));
   const name = `pgaio-${a.toString(36)}${b.toString(36)}`;
-  return { name, count: shared ? new Int32Array(new SharedArrayBuffer(4)) : undefined };
+  // A page that is not isolated can have a shared memory, and no thread to share it with.
+  const counts = shared && typeof SharedArrayBuffer === 'function';
+  return { name, count: counts ? new Int32Array(new SharedArrayBuffer(4)) : undefined };
 }
 
 /** The next number; 0 is the first. */
