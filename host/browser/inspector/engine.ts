@@ -72,7 +72,8 @@ async function openEngine(
   };
   const aio = await Aio.create(options);
   device?.serve(aio);
-  about.value = [`${aio.choice.build} build`, `method ${method}`, aio.choice.reason];
+  const isolated = `${globalThis.crossOriginIsolated ? '' : 'not '}cross-origin isolated`;
+  about.value = [`${aio.choice.build} build`, `method ${method}`, aio.choice.reason, isolated];
   return { aio, device, options, method };
 }
 const EMPTY = new Uint8Array(0);

@@ -65,16 +65,26 @@ const SHORT = [
   'c. local',
 ];
 
+/** From here on slots that nobody has are drawn in a line. */
+const MANY_HANDLES = 32;
+
 export function HandleGrid() {
   const now = memory.value;
-  const rows = slotsOf(now).map(({ procno, state, handles }) =>
-    h(
+  const slots = slotsOf(now);
+  const isLarge = slots.length * (slots[0]?.handles.length ?? 0) > MANY_HANDLES;
+  const rows = slots.map(({ procno, state, handles }) => {
+    const isQuiet = state === 'free' && handles.every((id) => now.u32(now.handleAt(id)) === 0);
+    const cells =
+      isLarge && isQuiet
+        ? [h('p', { class: 'quiet' }, `handles ${handles[0]} to ${handles.at(-1)} are idle`)]
+        : handles.map((id) => cell(now, id));
+    return h(
       'div',
       { key: procno, class: `slot ${state}`, role: 'group', 'aria-label': `backend ${procno}` },
       h('h3', null, `backend ${procno}`, h('small', null, ` ${state}`)),
-      h('div', { class: 'cells' }, ...handles.map((id) => cell(now, id))),
-    ),
-  );
+      h('div', { class: 'cells' }, ...cells),
+    );
+  });
   return h('section', { class: 'grid' }, h('h2', null, 'Handles'), ...rows);
 }
 

@@ -112,10 +112,10 @@ function described(counts: readonly number[]): string {
 }
 
 function marker(id: string, name: string) {
-  const size = { viewBox: '0 0 10 10', refX: 8, refY: 5, markerWidth: 7, markerHeight: 7 };
+  const size = { viewBox: '0 0 10 10', refX: 8, refY: 5, markerWidth: 12, markerHeight: 12 };
   return h(
     'marker',
-    { id, ...size, orient: 'auto-start-reverse', class: name },
+    { id, ...size, markerUnits: 'userSpaceOnUse', orient: 'auto', class: name },
     h('path', { d: 'M0 0 L10 5 L0 10 z' }),
   );
 }

@@ -8,6 +8,7 @@ import { about, say, source, tick } from './state.ts';
 const HEAD_WORDS = 4;
 const PIECE_WORDS = 2;
 const RETRY_MS = 1000;
+const RETRIES = 5;
 
 let mirror = new Uint8Array(0);
 
@@ -37,10 +38,11 @@ export async function connect(): Promise<boolean> {
 }
 
 async function follow(): Promise<void> {
-  while (true) {
+  for (let failures = 0; failures < RETRIES; failures++) {
     try {
       const { body, ok } = await fetch('snapshots');
       if (!ok || body === null) throw new Error('refused');
+      failures = 0;
       await readAll(body.getReader());
       say('The process has ended its view.');
       return;
@@ -49,6 +51,7 @@ async function follow(): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
+  say('ERROR: the process cannot be reached any more.');
 }
 
 async function readAll(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
