@@ -88,7 +88,7 @@ const STEPS = [
       ...filesBelow('bindings'),
       ...filesBelow('host', '.ts'),
     ],
-    outputs: () => ['index', 'raw', 'worker'].map((name) => `dist/browser/${name}.js`),
+    outputs: () => ['index', 'raw', 'devtools', 'worker'].map((name) => `dist/browser/${name}.js`),
     run: (say) => writeBundles(say, 'dist/browser', bundleBrowser),
   },
   {

@@ -20,6 +20,7 @@ export const BROWSER_OPTIONS = {
 export const BROWSER_BUNDLES = {
   index: 'host/browser/index.ts',
   raw: 'host/browser/raw.ts',
+  devtools: 'host/browser/devtools.ts',
 };
 /** Started by a page that forbids workers from a blob, and embedded in the others. */
 const WORKER_SOURCE = 'host/browser/worker.ts';

@@ -25,5 +25,8 @@ async function embedded(shared: boolean): Promise<WebAssembly.Module> {
 async function fetched(url: string): Promise<WebAssembly.Module> {
   const response = await fetch(url);
   if (!response.ok) throw new TypeError(`could not fetch ${url}: ${response.status}`);
+  // Debuggers find the source map of a module by the address it came from.
+  const isTyped = response.headers.get('content-type') === 'application/wasm';
+  if (isTyped) return WebAssembly.compileStreaming(response);
   return WebAssembly.compile(await response.arrayBuffer());
 }

@@ -48,6 +48,8 @@ export async function bundleForBrowser(
 const TYPES: Readonly<Record<string, string>> = {
   html: 'text/html; charset=utf-8',
   js: 'text/javascript',
+  css: 'text/css',
+  map: 'application/json',
   wasm: 'application/wasm',
 };
 

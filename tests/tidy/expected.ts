@@ -34,6 +34,7 @@ export const CORE_BUILDS: readonly CoreBuild[] = [
 export const PACKAGE_FILES = [
   'LICENSE',
   'README.md',
+  'dist/browser/devtools.js',
   'dist/browser/index.js',
   'dist/browser/raw.js',
   'dist/browser/worker.js',
@@ -79,7 +80,7 @@ export const ENTRY_POINTS = [
   /^tests\/(?:stress\/)?[\w-]+-(?:thread|child|module)\.ts$/,
   /^tests\/[\w-]+-child\.ts$/,
   // Bundled by name for a browser.
-  /^host\/browser\/(?:index|raw|worker)\.ts$/,
+  /^host\/browser\/(?:index|raw|worker|devtools)\.ts$/,
   /^host\/browser\/inspector\/main\.ts$/,
   /^tests\/browser\/(?:page|suites|variants|uvu)\.ts$/,
   /^tests\/browser\/node\/\w+\.ts$/,

@@ -166,7 +166,9 @@ export async function runLoad(): Promise<void> {
     setTimeout(look, LOOK_MS);
   };
   look();
-  await Promise.all(lanes);
+  await Promise.all(lanes).catch((error) => {
+    if (turn === mine) throw error; // else its engine was closed meanwhile
+  });
 }
 
 async function load({ aio, method }: Engine, lane: number, mine: number): Promise<void> {

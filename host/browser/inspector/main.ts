@@ -5,7 +5,7 @@
 import { effect } from '@preact/signals';
 import { type ComponentChildren, h, render } from 'preact';
 import { runLoad, runScenario } from './engine.ts';
-import { installFormatters } from './formatters.ts';
+import { nameForDevtools } from './formatters.ts';
 import { HandleDetail, HandleGrid } from './handles.ts';
 import { Machine } from './machine.ts';
 import { MemoryMap } from './memory-map.ts';
@@ -335,11 +335,12 @@ async function begin(): Promise<void> {
   const root = document.getElementById('app');
   if (root === null) return;
   render(h(App, null), root);
+  performance.mark('pgaio-drawn');
   addEventListener('keydown', onKey);
   takeDrops();
   play();
   followSource();
-  installFormatters();
+  nameForDevtools();
   if (await connect()) return;
   const { step, play: plays } = chosen.value;
   if (chosen.value.scenario === 'load') await runLoad();
