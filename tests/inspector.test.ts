@@ -294,6 +294,13 @@ function viewTests(rig: Rig): void {
     assert.match(printed, /IO 0 COMPLETED_IO readv of backend 0/);
     assert.match(printed, /"callbacks"\],\["span",\{\},"6 aio_page_readv_cb, 1 aio_md_readv_cb"/);
     assert.match(printed, /,null\]$/);
+    const tags = [...printed.matchAll(/\["(\w+)",\{/g)].map(([, tag]) => tag);
+    const allowed = ['div', 'span', 'ol', 'li', 'table', 'tr', 'td'];
+    assert.equal(
+      tags.filter((tag) => !allowed.includes(tag ?? '')),
+      [],
+      'Chrome takes no other',
+    );
     await page.close();
   });
   test('leaves no complaint in the console after all this', () => assert.equal(rig.complaints, []));

@@ -135,21 +135,23 @@ export interface DevtoolsFormatter {
   body(value: unknown): Node | null;
 }
 
+// Chrome takes div, span, ol, li, table, tr and td, and nothing else.
+const TITLE = { style: 'font-weight: bold' };
 const NAME = { style: 'color: #0b62a8; padding-right: 8px' };
-const LIST = { style: 'list-style: none; padding-left: 14px; margin: 0' };
+const LIST = { style: 'padding-left: 14px' };
 
 export const formatter: DevtoolsFormatter = {
   header(value) {
     if (!(value instanceof Place)) return null;
-    return ['span', {}, ['b', {}, 'pgaio '], value.title];
+    return ['span', {}, ['span', TITLE, 'pgaio '], value.title];
   },
   hasBody: (value) => value instanceof Place,
   body(value) {
     if (!(value instanceof Place)) return null;
     const rows = value.rows.map(
-      ([name, words]): Node => ['li', {}, ['span', NAME, name], ['span', {}, words]],
+      ([name, words]): Node => ['div', {}, ['span', NAME, name], ['span', {}, words]],
     );
-    return ['ol', LIST, ...rows];
+    return ['div', LIST, ...rows];
   },
 };
 

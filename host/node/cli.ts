@@ -1,15 +1,15 @@
 #!/usr/bin/env node
+/**
+ * Program `pgaio`: verifies a PostgreSQL data directory and says what it found, in words or JSON.
+ * What is on standard output is the result; progress, notes and failures go to standard error.
+ * The exit status tells the outcome even when nobody reads the output.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import cliProgress from 'cli-progress';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
-/**
- * Program `pgaio`: verifies a PostgreSQL data directory and says what it found, in words or JSON.
- * What is on standard output is the result; progress, notes and failures go to standard error.
- * The exit status tells the outcome even when nobody reads the output.
- */
 import { addInspect } from './cli/inspect.ts';
 import { type DemoFacts, makeDemoDirectory } from './demo-directory.ts';
 import { AioError, type AioOptions } from './index.ts';

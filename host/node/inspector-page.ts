@@ -52,7 +52,7 @@ export function indexPage(live: boolean): PageFile {
     throw new AioUnavailableError({
       code: 'PGAIO_NO_INSPECTOR',
       message: 'the inspector’s page is not there',
-      hint: 'In the source tree: node build.mjs. In a bundle: copy pgaio’s dist/inspector beside it.',
+      hint: 'In the source tree: node build.mjs. In a bundle: copy dist/inspector beside it.',
     });
   }
   if (!live) return page;

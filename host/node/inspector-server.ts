@@ -191,7 +191,8 @@ class InspectorServer implements Inspector {
     response.writeHead(OK, { ...PAGE_HEADERS, 'Content-Type': 'application/octet-stream' });
     const snapshots = new Snapshots(this.#engine.memory);
     const send = (): void => {
-      if (response.writableNeedDrain || response.writableEnded) return; // the viewer is slow: it gets the next one
+      // A viewer that is slow gets the next one.
+      if (response.writableNeedDrain || response.writableEnded) return;
       const began = performance.now();
       const parts = snapshots.next();
       response.cork();

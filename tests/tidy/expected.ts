@@ -60,6 +60,7 @@ export const MAX_BLOB_BYTES = 256 << 10;
 /** Endings, and names of files without one. */
 export const FILE_TYPES = [
   /\.(?:ts|mjs|json|md|c|h|txt|html|css|svg)$/,
+  /^docs\/pictures\/[\w-]+\.png$/,
   /(?:^|\/)(?:LICENSE|\.gitignore|\.npmrc|\.editorconfig)$/,
   /^\.ci\/run$/,
 ];

@@ -1,4 +1,4 @@
-/** The device of method `host` in scenarios: it ends I/Os later, by whichever backend it is told. */
+/** The device of method `host` in scenarios: ends I/Os later, by whichever backend it is told. */
 import * as layout from '../../../bindings/layout.ts';
 import { MemoryView } from '../../../bindings/memory-view.ts';
 import type { Aio, IoDevice } from '../index.ts';

@@ -1,4 +1,4 @@
-/** The engine of this page: one per scenario, recorded step by step, or one under a lasting load. */
+/** The engine of this page: one per scenario, recorded step by step, or one under a load. */
 import { Aio, type AioOptions, constants, type PageVerdict, type Step } from '../index.ts';
 import { demoFiles, GOOD, PAGE_BYTES, PAGES } from './demo.ts';
 import { LaterDevice } from './device.ts';

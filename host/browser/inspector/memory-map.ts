@@ -110,7 +110,8 @@ function Elements({ region }: { readonly region: Region }) {
     h(
       'p',
       { class: 'quiet' },
-      `${region.doc}. ${region.count} of ${sizeWords(region.stride)} from ${hex(region.at)}${more}.`,
+      `${region.doc}. ${region.count} of ${sizeWords(region.stride)} from ` +
+        `${hex(region.at)}${more}.`,
     ),
     h('div', { class: 'cells' }, ...cells),
   );
@@ -122,7 +123,7 @@ function FieldTable({ fields }: { readonly fields: readonly DecodedField[] }) {
       'tr',
       {
         key: name,
-        class: `${changedIn(at, bytes) ? 'changed' : ''} ${hovered.value === name ? 'hovered' : ''}`,
+        class: (changedIn(at, bytes) ? 'changed ' : '') + (hovered.value === name ? 'hovered' : ''),
         onMouseEnter: () => {
           hovered.value = name;
         },

@@ -1,6 +1,6 @@
 /**
- * `pgaio inspect [URL]`: opens the live view of a process in a browser, or the inspector's page with
- * an engine of its own.
+ * `pgaio inspect [URL]`: opens the live view of a process in a browser, or the inspector's page
+ * with an engine of its own.
  */
 import { spawn } from 'node:child_process';
 import { type Command, InvalidArgumentError } from 'commander';
