@@ -40,7 +40,7 @@ export const E_SUBMIT_COUNT: i32 = -4138; // the method did not take all staged 
 export const E_CRITICAL: i32 = -4139; // not allowed inside a completion callback
 export const E_CANNOT_WAIT: i32 = -4140; // nobody can complete this IO while its waiter blocks
 export const E_NOT_ARMED: i32 = -4141; // nobody here waits for this IO
-export const E_MAY_NOT_BLOCK: i32 = -4155; // this thread may not block: await this IO
+export const E_MAY_NOT_BLOCK: i32 = -4155; // this thread may not block: await instead
 
 // Bad values at the border.
 export const E_NO_BACKEND: i32 = -4160; // pgaio_init_backend() has not been called
@@ -69,6 +69,14 @@ export const E_FILES_FULL: i32 = -4182; // no room for another file, or for so l
 export const E_BAD_WORKER: i32 = -4183; // not the number of an I/O worker
 export const E_CALLBACK_MISSING: i32 = -4185; // callback is not loaded in this thread
 
+// Read streams.
+export const E_BAD_STREAM: i32 = -4320; // not a read stream of this backend
+export const E_STREAM_BUSY: i32 = -4321; // a read stream is used inside its own callback
+export const E_STREAM_MEMORY: i32 = -4322; // a read stream needs more memory than it was given
+export const E_STREAM_CALLBACK: i32 = -4323; // the callback of a read stream threw
+export const E_STREAM_FLAGS: i32 = -4324; // a read stream cannot be begun with such numbers
+export const E_STREAM_SOURCE: i32 = -4325; // a read stream is not one that is fed, or not any more
+
 // Setting up.
 export const E_BAD_SETTING: i32 = -4192; // setting outside its range
 export const E_SETTING_LATE: i32 = -4193; // setting cannot be changed after start
@@ -77,6 +85,37 @@ export const E_MEMORY_FOREIGN: i32 = -4195; // memory holds something else
 export const E_LAYOUT_VERSION: i32 = -4196; // memory was laid out by another version
 export const E_MEMORY_LIMIT: i32 = -4197; // settings need more than 4 GiB
 export const E_INIT_TWICE: i32 = -4198; // this instance has its shared memory already
+
+// Relations and their files. `%s` is the path of the file, in the bindings' hands.
+export const E_SMGR_OPEN: i32 = -4224; // could not open file
+export const E_SMGR_OPEN_BLOCK: i32 = -4225; // could not open file (target block)
+export const E_SMGR_PREVIOUS: i32 = -4226; // previous segment is only so many blocks
+export const E_SMGR_SIZE: i32 = -4227; // could not seek to end of file
+export const E_SMGR_CREATE: i32 = -4228; // could not create file
+export const E_SMGR_TRUNCATE: i32 = -4229; // could not truncate file
+export const E_SMGR_TRUNCATE_UP: i32 = -4230; // could not truncate file to more than it has
+export const E_SMGR_REMOVE: i32 = -4231; // could not remove file
+export const E_SMGR_EXTEND: i32 = -4232; // could not extend file
+export const E_SMGR_BEYOND: i32 = -4233; // cannot extend file beyond the last block number
+export const E_SMGR_READ_CROSSES: i32 = -4234; // read crossing segment boundary
+export const E_SMGR_WRITE_CROSSES: i32 = -4235; // write crossing segment boundary
+export const E_BAD_RELATION: i32 = -4236; // not a relation fork
+export const E_IO_FAILED: i32 = -4237; // an I/O failed: its PgAioReturn says how
+
+// Buffers.
+export const E_NO_BUFFERS: i32 = -4256; // no unpinned buffers available
+export const E_NO_LOCAL_BUFFERS: i32 = -4257; // no empty local buffer available
+export const E_BAD_BUFFER: i32 = -4258; // bad buffer ID
+export const E_NOT_PINNED: i32 = -4259; // buffer is not pinned by this backend
+export const E_NOT_LOCKED: i32 = -4260; // buffer is not locked by this backend
+export const E_LOCKED: i32 = -4261; // buffer is locked by this backend already
+export const E_BUFFER_IO: i32 = -4262; // buffer has I/O in progress, or has none
+export const E_NO_READ: i32 = -4263; // waiting for read operation that didn't read
+export const E_READ_BLOCKS: i32 = -4264; // a read of buffers is of 1 to io_max_combine_limit
+export const E_PINS_FULL: i32 = -4265; // too many pins of one buffer
+export const E_BUFFER_BUSY: i32 = -4266; // block is still referenced
+export const E_NO_LOCAL_MEMORY: i32 = -4267; // no page frames for local buffers
+export const E_BAD_STRATEGY: i32 = -4268; // not an access strategy
 
 /** Handle of the last failure, -1 without one; its state and two numbers for the words. */
 let error_io: i32 = -1;

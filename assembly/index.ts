@@ -70,6 +70,31 @@ export { pgaio_get_aio, pgaio_io_get_page_verdicts, pgaio_result_report } from "
 // Resource owners
 export { ResourceOwnerCreate, ResourceOwnerDelete, ResourceOwnerRelease } from "./aio/resowner";
 
+// Relations
+export {
+  smgrclose, smgrcreate, smgrexists, smgrmaxcombine, smgrnblocks, smgrstartreadv, smgrstartwritev,
+  smgrtruncate, smgrunlink, smgrzeroextend,
+} from "./storage/smgr_funcs";
+export { smgropenfiles, smgrreleaseall } from "./storage/smgr";
+
+// Buffers
+export {
+  BufferGetPage, BufferIsValid, DropRelationBuffers, EvictUnpinnedBuffer, ExtendBufferedRelBy,
+  FlushBuffers, GetAccessStrategy, GetAccessStrategyPinLimit, GetAdditionalLocalPinLimit,
+  GetAdditionalPinLimit, GetBufferDescriptor, GetLocalPinLimit, GetPinLimit, IncrBufferRefCount,
+  LockBuffer, MarkBufferDirty, PinBufferForBlock, ReadBuffer, ReleaseBuffer, StartBufferIO,
+  StartReadBuffers, TerminateBufferIO, WaitReadBuffers, pgaio_buffer_arm, pgaio_buffer_wref,
+  pgaio_drop_relation, pgaio_sync_requests,
+} from "./storage/buffer_funcs";
+
 // Pages
 export { pgaio_frames_alloc, pgaio_frames_free } from "./storage/frames";
 export { pgaio_page_checksum, pgaio_page_verify } from "./storage/page_funcs";
+
+// Read streams
+export {
+  ReleaseBuffers, read_stream_begin_relation, read_stream_end, read_stream_feed,
+  read_stream_feed_end, read_stream_next_block, read_stream_next_buffer, read_stream_next_buffers,
+  read_stream_pause, read_stream_reset, read_stream_resume, read_stream_set_callback,
+  read_stream_set_range, read_stream_size,
+} from "./storage/read_stream_funcs";

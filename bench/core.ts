@@ -40,6 +40,7 @@ async function lifeOfAHandle(backends: number, handlesEach: number) {
     max_backends: backends,
     io_max_concurrency: handlesEach,
     shared_buffers: 16,
+    io_frames: 16,
   });
   const ret = pg.alloc(32);
   const wref = pg.alloc(12);
@@ -67,7 +68,7 @@ async function lifeOfAHandle(backends: number, handlesEach: number) {
 
 /** Pages that are all valid: a header, some bytes, the right checksum. */
 async function verification(pages: number) {
-  const pg = await attach({ shared_buffers: Math.max(16, pages), max_backends: 1 });
+  const pg = await attach({ shared_buffers: 16, io_frames: pages, max_backends: 1 });
   const at = pg.pgaio_frames_alloc(pages);
   const view = new DataView(pg.memory.buffer);
   for (let i = 0; i < pages; i++) {

@@ -96,7 +96,8 @@ async function engine(ioMethod: 'worker' | 'sync', ioMaxConcurrency = IN_FLIGHT)
     ioMethod,
     ioWorkers: THREADS,
     ioMaxConcurrency,
-    sharedBuffers: 256,
+    ioFrames: 256,
+    sharedBuffers: 16,
     maxBackends: 1,
   });
 }

@@ -2,6 +2,9 @@
  * The engine in TypeScript's idiom: files, page frames, handles, batches, promises. Hosts derive
  * from `AioEngine` and add `create`; everything else is here and the same everywhere.
  */
+
+import { Arena } from './arena.ts';
+import { BufferPool } from './buffer-pool.ts';
 import { type AioCallback, overAddresses } from './callbacks.ts';
 import { AioAbandonedError, CLOSED, Completions, PendingIo } from './completions.ts';
 import type { CoreInstance } from './core.ts';
@@ -21,8 +24,11 @@ import {
 import * as layout from './layout.ts';
 import { u32 } from './numbers.ts';
 import { ResourceOwner } from './owner.ts';
+import { Relation, type RelationOptions, relationOfPath } from './relation.ts';
 import { packFlags } from './reopen.ts';
 import { type Settings, unknownSetting } from './settings.ts';
+import { Storage } from './storage.ts';
+import type { RelFileLocator } from './target.ts';
 import { WaitRef, type WaitRefToken } from './wait-ref.ts';
 
 export interface AcquireOptions {
@@ -40,10 +46,24 @@ export interface AioSettings {
   readonly ioMaxCombineLimit?: number | string;
   /** Blocks per I/O wanted, 1 .. 128. @default 16 */
   readonly ioCombineLimit?: number | string;
+  /** I/Os at once of a read stream, 0 .. 1000; 0 reads synchronously. @default 16 */
+  readonly effectiveIoConcurrency?: number | string;
+  /** The same for streams with `maintenance`. @default 16 */
+  readonly maintenanceIoConcurrency?: number | string;
+  /** kB of this API's memory in each backend, where read streams live, 64 .. 65536. @default 256 */
+  readonly localMemory?: number | string;
   /** Instances over one memory, 1 .. 1024. @default 16 */
   readonly maxBackends?: number | string;
-  /** Page frames: a number, or text with a unit (`'128MB'`). @default 16384 */
+  /** Pages of the buffer pool: a number, or text with a unit (`'128MB'`). @default 16384 */
   readonly sharedBuffers?: number | string;
+  /** Page frames for `frames()`, and for temporary relations. @default 1024 */
+  readonly ioFrames?: number | string;
+  /** Local buffers, for temporary relations; taken from `ioFrames` on first use. @default 1024 */
+  readonly tempBuffers?: number | string;
+  /** Whether invalid pages become zeros as buffers are read, with a warning. @default false */
+  readonly zeroDamagedPages?: boolean;
+  /** Whether a failed checksum is only warned of as buffers are read. @default false */
+  readonly ignoreChecksumFailure?: boolean;
   /** Bytes of a page. @default 8192 */
   readonly blockSize?: number | string;
   /** Entries of the trace ring. @default 4096 */
@@ -73,8 +93,15 @@ const SPELLINGS = {
   ioMaxConcurrency: 'io_max_concurrency',
   ioMaxCombineLimit: 'io_max_combine_limit',
   ioCombineLimit: 'io_combine_limit',
+  effectiveIoConcurrency: 'effective_io_concurrency',
+  maintenanceIoConcurrency: 'maintenance_io_concurrency',
+  localMemory: 'local_memory',
   maxBackends: 'max_backends',
   sharedBuffers: 'shared_buffers',
+  ioFrames: 'io_frames',
+  tempBuffers: 'temp_buffers',
+  zeroDamagedPages: 'zero_damaged_pages',
+  ignoreChecksumFailure: 'ignore_checksum_failure',
   blockSize: 'block_size',
   traceSize: 'trace_size',
   trace: 'trace',
@@ -104,8 +131,8 @@ const WREF_BYTES = 16;
 const DATA_BYTES = layout.PG_IOV_MAX * layout.DATA_BYTES;
 const HANDLE_BYTES = 1 << layout.HANDLE_SHIFT;
 const SCRATCH_BYTES = 4608; // a path of 4 KiB, and what WASI answers
-/** Enough for 1024 handles and one more result: 32 KiB, and the rest. */
-const LOCAL_KB = 64;
+/** Enough for 1024 handles and one more result (32 KiB), and for some fifty read streams. */
+const LOCAL_KB = 256;
 /** Numbers of files that have no place in the table of files begin here. */
 const UNREGISTERED = 0x40000000;
 
@@ -147,6 +174,9 @@ export class AioEngine implements Disposable, AsyncDisposable {
   readonly #snapshotAt: number;
   readonly #scratch: Scratch;
   readonly #files = new Set<AioFile>();
+  readonly #storage: Storage;
+  /** The buffer pool that all backends share. */
+  readonly buffers: BufferPool;
   #nextUnregistered = UNREGISTERED;
   /** Those who wait for a handle, first come first served. */
   #acquirers: Acquirer[] = [];
@@ -177,6 +207,8 @@ export class AioEngine implements Disposable, AsyncDisposable {
     this.#scratch = { memory: core.memory, at: place(SCRATCH_BYTES), bytes: SCRATCH_BYTES };
     const { bytes } = core.local;
     const needed = at - core.local.at;
+    this.#storage = new Storage(core, new Arena(at, bytes - needed), this.#context);
+    this.buffers = new BufferPool(this.#storage);
     if (needed <= bytes) return;
     core.shutdown();
     throw new AioUnavailableError({
@@ -268,6 +300,17 @@ export class AioEngine implements Disposable, AsyncDisposable {
     this.#core.host.provider.close(fd);
   }
 
+  /**
+   * A relation, read and written through the buffer pool: by tablespace, database and file number,
+   * or by the path of its file below the data directory. Nothing is opened yet.
+   */
+  relation(which: RelFileLocator | string, options: RelationOptions = {}): Relation {
+    this.#core.requireOpen();
+    if (typeof which !== 'string') return new Relation(this.#storage, which, options);
+    const { locator, fork, temp } = relationOfPath(which);
+    return new Relation(this.#storage, locator, { fork, temp, ...options });
+  }
+
   /** Takes neighbouring page frames. PGAIO_NO_FRAMES when there is no such run. */
   frames(count: number): PageFrames {
     this.#core.requireOpen();
@@ -277,7 +320,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
       code: 'PGAIO_NO_FRAMES',
       message: `no ${count} neighbouring page frames are free`,
       sqlstate: '53200',
-      hint: `Raise shared_buffers (now ${this.show('shared_buffers')}), or dispose frames sooner.`,
+      hint: `Raise io_frames (now ${this.show('io_frames')}), or dispose frames sooner.`,
     });
   }
 
@@ -444,6 +487,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
   /** Leaves at once, blocking for I/O in flight. */
   [Symbol.dispose](): void {
     if (this.#core.closed) return;
+    for (const stream of this.#storage.streams) stream[Symbol.dispose]();
     const errors: unknown[] = [];
     for (const file of this.#files) {
       try {

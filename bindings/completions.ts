@@ -265,6 +265,7 @@ export class Completions {
   readonly #doorbell: number;
   readonly #keeper: { hold(): void; release(): void } | undefined;
   #waiters: (() => void)[] = [];
+  #reclaimed = 0;
   #listening: 'no' | 'soon' | 'yes' = 'no';
   #spins = true;
   #holding = false;
@@ -322,9 +323,14 @@ export class Completions {
   get #busy(): boolean {
     return this.#pending.size + this.#ghosts.length > 0;
   }
-  /** Whether the doorbell may ring: also for what a dead thread left this backend to clean up. */
+  /**
+   * Whether the doorbell may ring: also for what a dead thread left this backend to clean up, and
+   * while somebody waits for I/Os that are not told here, as those of read streams.
+   */
   get #hears(): boolean {
-    return this.#busy || this.#core.estates > 0;
+    if (this.#busy || this.#core.estates > 0) return true;
+    const waited = this.#waiters.length > 0 || this.onChange !== undefined;
+    return waited && this.#core.inFlight > 0;
   }
   /** The process stays alive while an I/O is in flight; one that is only staged does not count. */
   #updateHold(): void {
@@ -340,6 +346,11 @@ export class Completions {
     if (this.#closed || this.#core.closed) return;
     const { exports } = this.#core;
     this.#core.check(exports.pgaio_drain_completed());
+    const { reclaimed } = this.#core;
+    if (reclaimed !== this.#reclaimed) {
+      this.#reclaimed = reclaimed;
+      if (this.#waiters.length > 0 || this.onChange !== undefined) this.#changed();
+    }
     if (this.#ghosts.length > 0) this.#layGhosts();
     const filled = exports.pgaio_take_returns();
     this.#updateHold();

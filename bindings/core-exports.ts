@@ -99,9 +99,87 @@ export interface CoreExports {
   ResourceOwnerCreate(parent: number): number;
   ResourceOwnerRelease(owner: number, isCommit: number): number;
   ResourceOwnerDelete(owner: number): number;
+  // Relations
+  smgrexists(rel: number): number;
+  smgrcreate(rel: number, redo: number): number;
+  smgrnblocks(rel: number): number;
+  smgrzeroextend(rel: number, blocks: number): number;
+  smgrtruncate(rel: number, blocks: number): number;
+  smgrunlink(rel: number): number;
+  smgrclose(rel: number): number;
+  smgrmaxcombine(rel: number, block: number): number;
+  smgrstartreadv(ioh: number, rel: number, block: number, pages: number, nblocks: number): number;
+  smgrstartwritev(ioh: number, rel: number, block: number, pages: number, nblocks: number): number;
+  smgropenfiles(): number;
+  smgrreleaseall(): number;
+  // Buffers
+  StartReadBuffers(
+    op: number,
+    buffers: number,
+    blockNum: number,
+    nblocks: number,
+    flags: number,
+  ): number;
+  WaitReadBuffers(op: number, nowait: number): number;
+  ReadBuffer(rel: number, blockNum: number, flags: number, strategy: number): number;
+  PinBufferForBlock(op: number, blockNum: number, buffer: number, nowait: number): number;
+  ReleaseBuffer(buffer: number): number;
+  IncrBufferRefCount(buffer: number): number;
+  BufferGetPage(buffer: number): number;
+  BufferIsValid(buffer: number): number;
+  GetBufferDescriptor(buffer: number): number;
+  LockBuffer(buffer: number, mode: number, nowait: number): number;
+  MarkBufferDirty(buffer: number): number;
+  GetPinLimit(): number;
+  GetAdditionalPinLimit(): number;
+  GetLocalPinLimit(): number;
+  GetAdditionalLocalPinLimit(): number;
+  GetAccessStrategy(at: number, bytes: number, kind: number, concurrency: number): number;
+  GetAccessStrategyPinLimit(strategy: number): number;
+  StartBufferIO(buffer: number, forInput: number, nowait: number): number;
+  TerminateBufferIO(buffer: number, forInput: number, succeeded: number): number;
+  pgaio_buffer_arm(buffer: number): number;
+  pgaio_buffer_wref(buffer: number, wref: number): number;
+  EvictUnpinnedBuffer(buffer: number): number;
+  DropRelationBuffers(rel: number, firstBlock: number, nowait: number): number;
+  FlushBuffers(op: number, nowait: number): number;
+  pgaio_sync_requests(): number;
+  ExtendBufferedRelBy(rel: number, count: number, buffers: number): number;
+  pgaio_drop_relation(rel: number, nowait: number): number;
   // Pages
   pgaio_frames_alloc(count: number): number;
   pgaio_frames_free(at: number, count: number): number;
   pgaio_page_checksum(at: number, block: number): number;
   pgaio_page_verify(at: number, block: number, count: number): number;
+  // Read streams
+  read_stream_size(
+    flags: number,
+    strategy: number,
+    temporary: number,
+    asked: number,
+    dataSize: number,
+    ringSize: number,
+  ): number;
+  read_stream_begin_relation(
+    at: number,
+    bytes: number,
+    flags: number,
+    strategy: number,
+    rel: number,
+    asked: number,
+    dataSize: number,
+    ringSize: number,
+  ): number;
+  read_stream_set_range(stream: number, from: number, to: number): number;
+  read_stream_set_callback(stream: number): number;
+  read_stream_feed(stream: number, blocks: number, count: number): number;
+  read_stream_feed_end(stream: number): number;
+  read_stream_next_buffer(stream: number, out: number, nowait: number): number;
+  read_stream_next_buffers(stream: number, out: number, count: number, nowait: number): number;
+  read_stream_next_block(stream: number): number;
+  read_stream_pause(stream: number): number;
+  read_stream_resume(stream: number): number;
+  read_stream_reset(stream: number, nowait: number): number;
+  read_stream_end(stream: number, nowait: number): number;
+  ReleaseBuffers(out: number, count: number): number;
 }

@@ -4,7 +4,14 @@
  * package, raw.ts and aio.ts, stand on it.
  */
 import type { CoreExports } from './core-exports.ts';
-import { type AioUsageError, type ErrorRecord, isUsageNumber, usageError } from './errors.ts';
+import {
+  type AioError,
+  type AioUsageError,
+  type ErrorRecord,
+  fileError,
+  isUsageNumber,
+  usageError,
+} from './errors.ts';
 import type { CoreHost, Scratch } from './host.ts';
 import {
   type CoreCallbacks,
@@ -17,7 +24,9 @@ import {
 import * as layout from './layout.ts';
 import { STATE_NAMES, type StateName } from './names.ts';
 import { Reopened } from './reopen.ts';
-import { type AioReport, type CoreReport, reportWords } from './report.ts';
+import { type AioReport, type CoreReport, reportWords, resultError } from './report.ts';
+import { unpackResult } from './result.ts';
+import { segmentImports } from './segments.ts';
 import {
   gucOf,
   isLate,
@@ -31,7 +40,13 @@ import {
   unknownSetting,
   withoutAliases,
 } from './settings.ts';
-import { TABLESPACE_VERSION_DIRECTORY, type WordsContext } from './target.ts';
+import {
+  FORK_NAMES,
+  readTargetData,
+  relationPath,
+  TABLESPACE_VERSION_DIRECTORY,
+  type WordsContext,
+} from './target.ts';
 
 const HANDLE_STRIDE = 1 << layout.HANDLE_SHIFT;
 const BACKEND_STRIDE = 1 << layout.BACKEND_SHIFT;
@@ -89,6 +104,7 @@ export class CoreInstance {
     this.#imports = state;
     this.#callersFrom = this.ctl('local');
     this.#callersTo = this.ctl('size');
+    const directory = host.dataDirectory ?? '';
     const versionDirectory = host.tablespaceVersionDirectory ?? TABLESPACE_VERSION_DIRECTORY;
     this.#context = {
       blockSize: this.blockSize,
@@ -107,7 +123,14 @@ export class CoreInstance {
       files: this.ctl('files'),
       segmentBlocks: this.ctl('segment_size'),
       versionDirectory,
+      directory,
     });
+    state.segments = segmentImports(
+      { u32: this.u32, provider: host.provider, scratch, directory, versionDirectory },
+      (error) => {
+        state.deviceError = error;
+      },
+    );
     state.reopen = (io) => reopened.open(this.handleAt(io));
   }
 
@@ -195,7 +218,40 @@ export class CoreInstance {
   check(rc: number): number {
     // Not while a call that led here is still under way: its caller delivers.
     if (this.#imports.reports.length > 0 && this.#imports.depth === 0) this.#deliver();
-    return rc < 0 ? checked(this.exports, rc) : rc;
+    return rc < 0 ? this.#fail(rc) : rc;
+  }
+
+  /** The error for a number of the core's: of an I/O that failed, of a relation's file, or ours. */
+  #fail(rc: number): number {
+    const record = recordOf(this.exports);
+    if (rc === layout.E_IO_FAILED) throw this.errorOfReturn(record.first);
+    if (!isUsageNumber(rc)) return checked(this.exports, rc);
+    const about = { ...record, path: this.#failedPath() };
+    throw fileError(rc, about) ?? usageError(rc, about);
+  }
+
+  /** The error that a PgAioReturn at `at` stands for. */
+  errorOfReturn(at: number): AioError {
+    const target = readTargetData(
+      this.u32,
+      (at + layout.PgAioReturn.fields.target_data.offset) / 4,
+    );
+    const result = unpackResult(this.u32[at / 4] ?? 0, this.i32[at / 4 + 1] ?? 0);
+    return resultError(result, target, this.#context, this.procno);
+  }
+
+  /** Path of the segment that the core's last failure about a relation was about. */
+  #failedPath(): string {
+    const at = (this.backend + layout.STORAGE_OFFSET) / 4;
+    const [spcOid = 0, dbOid = 0, relNumber = 0, bits = 0, segment = 0] = this.u32.subarray(
+      at,
+      at + 5,
+    );
+    const fork = FORK_NAMES[bits & 0xff] ?? 'main';
+    const temp = (bits & layout.REL_TEMP) === 0 ? undefined : this.procno;
+    const directory = this.#context.tablespaceVersionDirectory;
+    const path = relationPath({ spcOid, dbOid, relNumber }, fork, temp, directory);
+    return segment === 0 ? path : `${path}.${segment}`;
   }
 
   /** Refuses an address the bindings are about to write at unless it is callers' memory. */
@@ -212,6 +268,10 @@ export class CoreInstance {
   /** I/Os of this backend that are submitted and not reclaimed, whoever waits for them. */
   get inFlight(): number {
     return this.#own('in_flight_count');
+  }
+  /** How often a handle went back to idle; comes round. */
+  get reclaimed(): number {
+    return this.#own('reclaimed');
   }
   /** Slots of dead threads that wait for an I/O to end before they are free again. */
   get estates(): number {
@@ -267,6 +327,12 @@ export class CoreInstance {
       layout.PGAIO_CB_REPORT;
     this.check(this.exports.pgaio_register_host_callback(id, phases));
     this.#imports.callbacks.set(id, callbacks);
+  }
+
+  /** `next` is asked for each block of the read stream at `stream`; undefined removes it. */
+  setBlockSource(stream: number, next: ((data: number) => number | undefined) | undefined): void {
+    if (next === undefined) this.#imports.sources.delete(stream);
+    else this.#imports.sources.set(stream, next);
   }
 
   /** Method HOST: the device says how the I/O of handle `id` ended, bytes or -errno. */
@@ -372,14 +438,18 @@ export class CoreInstance {
 /** The result, or the error it stands for with the record the core left. */
 function checked(exports: CoreExports, rc: number): number {
   if (rc >= 0) return rc;
-  const record: ErrorRecord = {
+  if (isUsageNumber(rc)) throw usageError(rc, recordOf(exports));
+  throw new RangeError(`the core answered ${rc}, which is neither a result nor an error of ours`);
+}
+
+/** What the core keeps for the words of its last error. */
+function recordOf(exports: CoreExports): ErrorRecord {
+  return {
     io: exports.pgaio_error_detail(0),
     state: exports.pgaio_error_detail(1),
     first: exports.pgaio_error_detail(2),
     second: exports.pgaio_error_detail(3),
   };
-  if (isUsageNumber(rc)) throw usageError(rc, record);
-  throw new RangeError(`the core answered ${rc}, which is neither a result nor an error of ours`);
 }
 
 type SettingNumbers = ReadonlyMap<SettingName, number>;
@@ -399,10 +469,20 @@ function applyEarly(exports: CoreExports, numbers: SettingNumbers): void {
     if (!isLate(name)) checked(exports, exports.pgaio_set_guc(gucOf(name), number));
   }
 }
+/** Settings that each backend has for itself. */
+const OWN_SETTINGS: ReadonlySet<SettingName> = new Set([
+  'io_combine_limit',
+  'effective_io_concurrency',
+  'maintenance_io_concurrency',
+  'temp_buffers',
+  'zero_damaged_pages',
+  'ignore_checksum_failure',
+]);
+
 /** Who joins a memory sets what each backend has for itself. */
 function applyLate(exports: CoreExports, numbers: SettingNumbers, joins: boolean): void {
   for (const [name, number] of numbers) {
-    if (joins ? name === 'io_combine_limit' : isLate(name))
+    if (joins ? OWN_SETTINGS.has(name) : isLate(name))
       checked(exports, exports.pgaio_set_guc(gucOf(name), number));
   }
 }

@@ -8,6 +8,7 @@
  * - AioSettingError: repair the settings.
  * - AioUnavailableError: this machine, process or file cannot do what was asked for; how to go on.
  */
+import { sqlstateOfErrno, strerror } from './errno.ts';
 import { callbackName, nameOf, STATE_NAMES, STATUS_NAMES } from './names.ts';
 
 export interface AioErrorWords {
@@ -50,6 +51,8 @@ export interface ErrorRecord {
   readonly state: number;
   readonly first: number;
   readonly second: number;
+  /** File of the relation it was about, for those that name one. */
+  readonly path?: string;
 }
 
 /** From the core's number to code and words; the same numbers as in assembly/errors.ts. */
@@ -87,7 +90,7 @@ export const USAGE: Readonly<Record<number, readonly [`PGAIO_${string}`, string]
   [-4139]: ['PGAIO_CRITICAL', 'not allowed inside a completion callback'],
   [-4140]: ['PGAIO_CANNOT_WAIT', 'nobody can complete IO {io} while its waiter blocks'],
   [-4141]: ['PGAIO_NOT_ARMED', 'nothing of this instance is armed to wait for IO {io}'],
-  [-4155]: ['PGAIO_MAY_NOT_BLOCK', 'this thread may not block: await IO {io}, which is {state}'],
+  [-4155]: ['PGAIO_MAY_NOT_BLOCK', 'this thread may not block: await instead'],
   [-4160]: ['PGAIO_NO_BACKEND', 'pgaio_init_backend() has not been called'],
   [-4161]: ['PGAIO_BACKEND_TWICE', 'this instance is backend {first} already'],
   [-4162]: ['PGAIO_BAD_HANDLE', 'not an IO handle: {first}'],
@@ -122,6 +125,12 @@ export const USAGE: Readonly<Record<number, readonly [`PGAIO_${string}`, string]
   ],
   [-4183]: ['PGAIO_BAD_WORKER', 'not the number of an I/O worker: {first}'],
   [-4185]: ['PGAIO_CALLBACK_MISSING', 'callback {first} is not loaded in this thread'],
+  [-4320]: ['PGAIO_BAD_STREAM', 'not a read stream of this backend: {first}'],
+  [-4321]: ['PGAIO_STREAM_BUSY', 'a read stream cannot be used inside its own callback'],
+  [-4322]: ['PGAIO_STREAM_MEMORY', 'a read stream needs {second} bytes, and was given {first}'],
+  [-4323]: ['PGAIO_STREAM_CALLBACK', 'the callback of a read stream threw'],
+  [-4324]: ['PGAIO_STREAM_FLAGS', 'a read stream cannot be begun with {first} and {second}'],
+  [-4325]: ['PGAIO_STREAM_SOURCE', 'this read stream is not fed with blocks, or not any more'],
   [-4192]: ['PGAIO_BAD_SETTING', 'setting {first} cannot be {second}'],
   [-4193]: ['PGAIO_SETTING_LATE', 'setting {first} cannot be changed after start'],
   [-4194]: ['PGAIO_MEMORY_SIZE', 'shared memory has {first} bytes and needs {second}'],
@@ -135,6 +144,46 @@ export const USAGE: Readonly<Record<number, readonly [`PGAIO_${string}`, string]
     'settings need {first} bytes of shared memory, the most is 4294901760',
   ],
   [-4198]: ['PGAIO_INIT_TWICE', 'this instance has its shared memory already'],
+  [-4224]: ['PGAIO_SMGR_OPEN', 'could not open file "{path}": {strerror}'],
+  [-4225]: [
+    'PGAIO_SMGR_OPEN_BLOCK',
+    'could not open file "{path}" (target block {second}): {strerror}',
+  ],
+  [-4226]: [
+    'PGAIO_SMGR_PREVIOUS',
+    'could not open file "{path}" (target block {first}): ' +
+      'previous segment is only {second} blocks',
+  ],
+  [-4227]: ['PGAIO_SMGR_SIZE', 'could not seek to end of file "{path}": {strerror}'],
+  [-4228]: ['PGAIO_SMGR_CREATE', 'could not create file "{path}": {strerror}'],
+  [-4229]: [
+    'PGAIO_SMGR_TRUNCATE',
+    'could not truncate file "{path}" to {second} blocks: {strerror}',
+  ],
+  [-4230]: [
+    'PGAIO_SMGR_TRUNCATE_UP',
+    'could not truncate file "{path}" to {first} blocks: it\'s only {second} blocks now',
+  ],
+  [-4231]: ['PGAIO_SMGR_REMOVE', 'could not remove file "{path}": {strerror}'],
+  [-4232]: ['PGAIO_SMGR_EXTEND', 'could not extend file "{path}": {strerror}'],
+  [-4233]: ['PGAIO_SMGR_BEYOND', 'cannot extend file "{path}" beyond {first} blocks'],
+  [-4234]: ['PGAIO_SMGR_READ_CROSSES', 'read crossing segment boundary'],
+  [-4235]: ['PGAIO_SMGR_WRITE_CROSSES', 'write crossing segment boundary'],
+  [-4236]: ['PGAIO_BAD_RELATION', 'not a relation fork: {first}, {second}'],
+  [-4237]: ['PGAIO_IO_FAILED', 'an I/O failed'],
+  [-4256]: ['PGAIO_NO_BUFFERS', 'no unpinned buffers available'],
+  [-4257]: ['PGAIO_NO_LOCAL_BUFFERS', 'no empty local buffer available'],
+  [-4258]: ['PGAIO_BAD_BUFFER', 'bad buffer ID: {first}'],
+  [-4259]: ['PGAIO_NOT_PINNED', 'buffer {first} is not pinned by this backend'],
+  [-4260]: ['PGAIO_NOT_LOCKED', 'buffer {first} is not locked as needed by this backend'],
+  [-4261]: ['PGAIO_LOCKED', 'buffer {first} is locked by this backend already'],
+  [-4262]: ['PGAIO_BUFFER_IO', 'I/O on buffer {first} has not begun, or has'],
+  [-4263]: ['PGAIO_NO_READ', "waiting for read operation that didn't read"],
+  [-4264]: ['PGAIO_READ_BLOCKS', 'a read of buffers cannot be of {second} blocks from {first}'],
+  [-4265]: ['PGAIO_PINS_FULL', 'buffer {first} has as many pins as can be counted'],
+  [-4266]: ['PGAIO_BUFFER_BUSY', 'block {first} is still referenced ({second})'],
+  [-4267]: ['PGAIO_NO_LOCAL_MEMORY', 'no {first} page frames for local buffers'],
+  [-4268]: ['PGAIO_BAD_STRATEGY', 'not an access strategy: {first}'],
 };
 
 /** SQLSTATEs other than XX000 (internal error), by code. */
@@ -143,6 +192,11 @@ const SQLSTATES: Readonly<Record<string, string>> = {
   PGAIO_RESOWNER_FULL: '53000',
   PGAIO_FILES_FULL: '53000',
   PGAIO_MEMORY_LIMIT: '53200',
+  PGAIO_STREAM_MEMORY: '53200',
+  PGAIO_NO_BUFFERS: '53200',
+  PGAIO_NO_LOCAL_BUFFERS: '53200',
+  PGAIO_NO_LOCAL_MEMORY: '53200',
+  PGAIO_SMGR_BEYOND: '54000',
   PGAIO_BAD_SETTING: '22023',
   PGAIO_SETTING_LATE: '55P02',
 };
@@ -178,6 +232,7 @@ export function usageError(number: number, record: ErrorRecord): AioUsageError {
     state,
     first: String(record.first),
     second: String(record.second),
+    path: record.path ?? '',
     callback: callbackName(record.first),
     status: nameOf(STATUS_NAMES, record.first),
   };
@@ -190,6 +245,33 @@ export function usageError(number: number, record: ErrorRecord): AioUsageError {
     },
     record,
   );
+}
+
+/**
+ * The error for a number that is about a file of a relation: AioIoError where the system refused,
+ * undefined for other numbers.
+ */
+export function fileError(number: number, record: ErrorRecord): AioIoError | undefined {
+  const [code, template] = USAGE[number] ?? [];
+  const refused = template?.includes('{strerror}') === true || number === PREVIOUS_SEGMENT;
+  if (code === undefined || template === undefined || !refused) return undefined;
+  const errno = number === PREVIOUS_SEGMENT ? ENOENT : record.first;
+  const path = record.path ?? '';
+  return new AioIoError({ ...fileWords(code, template, record, errno), errno, path });
+}
+const PREVIOUS_SEGMENT = -4226;
+const ENOENT = 2;
+
+function fileWords(code: `PGAIO_${string}`, template: string, record: ErrorRecord, errno: number) {
+  const values: Readonly<Record<string, string>> = {
+    first: String(record.first),
+    second: String(record.second),
+    path: record.path ?? '',
+    strerror: strerror(errno),
+  };
+  const message = template.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '');
+  const hint = code === 'PGAIO_SMGR_EXTEND' ? 'Check free disk space.' : undefined;
+  return { code, message, sqlstate: sqlstateOfErrno(errno), hint };
 }
 
 function detailOf(code: string, record: ErrorRecord, state: string): string | undefined {

@@ -17,6 +17,8 @@ export interface OpenFlags {
   readonly write?: boolean;
   /** Made if it is not there; implies `write`. @default false */
   readonly create?: boolean;
+  /** With `create`: it must not be there yet. @default false */
+  readonly exclusive?: boolean;
   /** Past the page cache (O_DIRECT); addresses, lengths, offsets aligned. @default false */
   readonly direct?: boolean;
 }
@@ -45,6 +47,10 @@ export interface IoProvider {
   /** Bytes of an open file. */
   size(fd: number, scratch: Scratch): number;
   close(fd: number): void;
+  /** Cuts an open file, or lengthens it with zeros: relations need it. */
+  truncate?(fd: number, bytes: number, scratch: Scratch): void;
+  /** Removes a file: relations need it. */
+  unlink?(path: string, scratch: Scratch): void;
   /** The instance it was bound for has left. */
   end?(): void;
 }
@@ -81,6 +87,8 @@ export interface CoreHost {
   /** Receives each report, after the call that caused it. Must not throw. */
   readonly onReport?: ((report: AioReport) => void) | undefined;
   readonly tablespaceVersionDirectory?: string | undefined;
+  /** Where relations lie: precedes their paths. */
+  readonly dataDirectory?: string | undefined;
   /** Number of this thread among those that may join the memory. */
   readonly thread: number;
   /** What the module imports beside the core's own imports; none of the published builds does. */
@@ -91,6 +99,8 @@ export interface CoreHost {
   readonly descriptorsEndWithThread?: boolean | undefined;
   /** Keeps the process alive from `hold` to `release`: while I/O is in flight. */
   readonly keepAlive?: { hold(): void; release(): void } | undefined;
+  /** Resolves in a later turn of the event loop, when others have had theirs. */
+  readonly turn?: (() => Promise<void>) | undefined;
   /** Something happened that a monitor may want to know of. Must not throw. */
   readonly onEvent?: ((event: AioEvent) => void) | undefined;
 }

@@ -7,6 +7,7 @@ import { AioUnavailableError } from './errors.ts';
 import type { CoreHost, IoDevice, WasiIo } from './host.ts';
 import * as layout from './layout.ts';
 import type { CoreReport } from './report.ts';
+import type { SegmentImports } from './segments.ts';
 import { readTargetData } from './target.ts';
 
 /**
@@ -38,7 +39,7 @@ export function newMemory(host: CoreHost, pages: number): WebAssembly.Memory {
       code: 'PGAIO_MEMORY',
       message: `could not allocate ${pages * PAGE_BYTES} bytes of memory`,
       sqlstate: '53200',
-      hint: 'Lower shared_buffers, or raise the limit on virtual memory (ulimit -v).',
+      hint: 'Lower shared_buffers or io_frames, or raise the limit on virtual memory (ulimit -v).',
       cause,
     });
   }
@@ -50,7 +51,9 @@ export interface ImportState {
   /** Takes a report while the core runs. */
   onReport: (report: CoreReport) => void;
   readonly callbacks: Map<number, CoreCallbacks>;
-  /** What each callback threw last. */
+  /** Asked for the next block, by address of a read stream; the address of room for its data. */
+  readonly sources: Map<number, (data: number) => number | undefined>;
+  /** What each callback threw last; 0 stands for those of read streams. */
   readonly thrown: Map<number, unknown>;
   /** What a device or provider threw last. */
   deviceError: unknown;
@@ -58,6 +61,8 @@ export interface ImportState {
   depth: number;
   /** Opens the target of a handle for this thread: descriptor, or -errno. */
   reopen: (io: number) => number;
+  /** Files of relations; until they are known there are none. */
+  segments: SegmentImports;
 }
 export interface MadeInstance {
   readonly memory: WebAssembly.Memory;
@@ -76,10 +81,12 @@ export async function instantiate(
     reports,
     onReport: (report) => void reports.push(report),
     callbacks: new Map(),
+    sources: new Map(),
     thrown: new Map(),
     deviceError: undefined,
     depth: 0,
     reopen: () => -EIO,
+    segments: NO_SEGMENTS,
   };
   const u32 = new Uint32Array(memory.buffer);
   const instance = await WebAssembly.instantiate(host.module, {
@@ -88,14 +95,31 @@ export async function instantiate(
     wasi_snapshot_preview1: guarded(state, host.provider.bind(memory)),
     pgaio: {
       report: reporter(state, u32),
-      callback: callbackRunner(state),
+      callback: callbackRunner(state, u32),
       submit: submitter(state, host.device, u32),
       wait_one: waiter(state, host.device),
       reopen: (io: number): number => state.reopen(io),
+      segment_open: (rel: number, procno: number, segment: number, create: number): number =>
+        state.segments.segment_open(rel, procno, segment, create),
+      segment_close: (fd: number): number => state.segments.segment_close(fd),
+      segment_size: (fd: number): number => state.segments.segment_size(fd),
+      segment_truncate: (fd: number, bytes: number): number =>
+        state.segments.segment_truncate(fd, bytes),
+      segment_unlink: (rel: number, procno: number, segment: number): number =>
+        state.segments.segment_unlink(rel, procno, segment),
     },
   });
   return { memory, exports: instance.exports as unknown as CoreExports, state };
 }
+
+const NO_FILE = (): number => -EIO;
+const NO_SEGMENTS: SegmentImports = {
+  segment_open: NO_FILE,
+  segment_close: NO_FILE,
+  segment_size: NO_FILE,
+  segment_truncate: NO_FILE,
+  segment_unlink: NO_FILE,
+};
 
 /** A provider that throws has failed with EIO: an error must not unwind the core's frames. */
 function guarded(state: ImportState, io: WasiIo) {
@@ -155,8 +179,11 @@ function reporter(state: ImportState, u32: Uint32Array) {
   };
 }
 
+/** InvalidBlockNumber: the end of a stream. */
+const NO_BLOCK = 0xffffffff;
+
 /** Runs one phase. What a callback throws never reaches the core: it would unwind its frames. */
-function callbackRunner(state: ImportState) {
+function callbackRunner(state: ImportState, u32: Uint32Array) {
   return (phase: number, id: number, ioh: number, cbData: number, result: number): number => {
     const callbacks = state.callbacks.get(id);
     state.depth++;
@@ -164,6 +191,9 @@ function callbackRunner(state: ImportState) {
       switch (phase) {
         case layout.PGAIO_CB_STAGE:
           callbacks?.stage?.(ioh, cbData);
+          return 0;
+        case layout.PGAIO_CB_NEXT_BLOCK:
+          u32[result >>> 2] = state.sources.get(ioh)?.(cbData) ?? NO_BLOCK;
           return 0;
         case layout.PGAIO_CB_COMPLETE_SHARED:
           callbacks?.complete_shared?.(ioh, result, cbData);

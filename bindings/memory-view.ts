@@ -60,14 +60,10 @@ export function structNamed(name: string): StructLayout | undefined {
   return STRUCTS.get(name);
 }
 
-/** Bytes from one structure to the next, where they are not packed. */
+/** Bytes from one structure to the next, where the core has no constant of that name. */
 const STRIDES: Readonly<Record<string, number | undefined>> = {
   PgAioBackend: 1 << layout.BACKEND_SHIFT,
   PgAioHandle: 1 << layout.HANDLE_SHIFT,
-  PgAioDoorbell: layout.DOORBELL_BYTES,
-  PgAioWorker: layout.WORKER_BYTES,
-  PgAioWorkerControl: layout.WORKER_CONTROL_BYTES,
-  PgAioFile: layout.FILE_BYTES,
   ResourceOwner: layout.RESOWNER_BYTES,
 };
 /** Elements that are no structures, by the name of their region. */
@@ -75,8 +71,16 @@ const PLAIN_STRIDES: Readonly<Record<string, number | undefined>> = {
   iovecs: layout.IOVEC_BYTES,
   handle_data: layout.DATA_BYTES,
   frame_owners: layout.FRAME_OWNER_BYTES,
-  worker_scratch: layout.WORKER_SCRATCH_BYTES,
+  buffer_table: 4,
 };
+/** Regions of whole pages. */
+const PAGES: ReadonlySet<string> = new Set(['frames', 'buffers', 'write_frames']);
+
+/** `BufferDesc`: BUFFER_DESC_BYTES; `PgAioWorker`: WORKER_BYTES. */
+function strideOf(struct: string): number | undefined {
+  const words = struct.replace(/^PgAio/, '').replace(/(?<=[a-z])(?=[A-Z])/g, '_');
+  return STRIDES[struct] ?? CONSTANTS.get(`${words.toUpperCase()}_BYTES`);
+}
 
 /** The memory of an engine, or a copy of its beginning. */
 export class MemoryView {
@@ -120,6 +124,8 @@ export class MemoryView {
   }
 }
 
+/** A cache line, where nothing is known. */
+const UNKNOWN_STRIDE = 64;
 const OFFSET_OF = /^offset of (?:the )?(\w+)(?:\[([^\]]*)\])?/;
 
 /** The regions in the order they lie in. */
@@ -158,17 +164,18 @@ function regionOf(
   const struct = STRUCTS.has(element) ? element : undefined;
   const plain = plainStride(memory, name, bytes);
   const packed = struct === undefined ? plain : (STRUCTS.get(struct)?.size ?? plain);
-  const stride = (struct === undefined ? undefined : STRIDES[struct]) ?? packed;
+  const stride = (struct === undefined ? undefined : strideOf(struct)) ?? packed;
   const elements = struct !== undefined && count === undefined ? 1 : product(memory, count ?? '');
   const fitting = Math.floor(bytes / Math.max(1, stride));
   return { name, at, bytes, doc, struct, stride, count: Math.min(elements ?? fitting, fitting) };
 }
 
 function plainStride(memory: MemoryView, name: string, bytes: number): number {
-  if (name === 'frames' || name === 'buffer_blocks') return memory.ctl('block_size');
+  if (PAGES.has(name)) return memory.ctl('block_size');
   if (name === 'local') return memory.ctl('local_memory');
   if (name === 'done_returns') return bytes / Math.max(1, memory.ctl('max_backends'));
-  return PLAIN_STRIDES[name] ?? 64;
+  const constant = CONSTANTS.get(`${name.toUpperCase().replace(/S$/, '')}_BYTES`);
+  return PLAIN_STRIDES[name] ?? constant ?? UNKNOWN_STRIDE;
 }
 
 /** `max_backends * RESOURCE_OWNERS`: fields of PgAioCtl, constants, numbers. */
@@ -215,6 +222,7 @@ function wordsFor(
 ): string {
   if (struct === 'PgAioHandle' && name === 'state') return nameOf(STATE_NAMES, Number(value));
   if (RESULT_WORDS.has(name)) return resultWords(Number(value));
+  if (name === 'buf_state') return bufferWords(Number(value));
   if (name === 'callbacks') {
     const ids = Array.from(memory.bytes.subarray(at, at + bytes)).filter((id) => id > 0);
     return ids.map((id) => `${id} ${callbackName(id)}`).join(', ') || 'none';
@@ -243,6 +251,16 @@ function constantWords(prefix: string, value: number): string {
   }
   const found = members.find(([, number]) => number === value);
   return found === undefined ? String(value) : found[0].slice(prefix.length);
+}
+
+/** State word of a buffer: bits, usage count, pins. */
+function bufferWords(state: number): string {
+  const bits = [...CONSTANTS].filter(
+    ([name, bit]) => /^BM_(?!MAX_)/.test(name) && (state & bit) !== 0,
+  );
+  const usage = (state & layout.BUF_USAGECOUNT_MASK) / layout.BUF_USAGECOUNT_ONE;
+  const pins = state & layout.BUF_REFCOUNT_MASK;
+  return [...bits.map(([name]) => name.slice(3)), `usage ${usage}`, `${pins} pins`].join(', ');
 }
 
 /** A packed PgAioResult, first word. */

@@ -47,6 +47,8 @@ type Plain = Omit<
   | 'pgaio_init_worker'
   | 'pgaio_worker_main'
   | 'pgaio_shutdown'
+  | 'read_stream_set_callback'
+  | 'read_stream_end'
   | 'pgaio_init_backend'
 >;
 
@@ -68,6 +70,13 @@ export interface RawCore extends Plain {
   pgaio_io_get_handle_data(ioh: Address, len: Address): Address;
   /** Registers TypeScript functions as callback 32 .. 63. */
   pgaio_register_host_callback(id: number, callbacks: CoreCallbacks): void;
+  /**
+   * Asks `next` for each block; 4294967295 (InvalidBlockNumber) ends the stream. `data`: address of
+   * room for the block's data, or 0. A throw is PGAIO_STREAM_CALLBACK.
+   */
+  read_stream_set_callback(stream: Address, next: (data: Address) => number): void;
+  /** Ends the stream: 0, or READ_STREAM_BLOCKED. */
+  read_stream_end(stream: Address, nowait: number): number;
   pgaio_io_get_state_name(ioh: Address): string;
   pgaio_io_get_op_name(ioh: Address): string;
   pgaio_io_get_target_name(ioh: Address): string;
@@ -221,6 +230,15 @@ function changed(
       return at;
     },
     pgaio_register_host_callback: (id, callbacks) => core.registerCallback(id, callbacks),
+    read_stream_set_callback: (stream, next) => {
+      core.check(core.exports.read_stream_set_callback(fit('u32', stream)));
+      core.setBlockSource(stream, next);
+    },
+    read_stream_end(stream, nowait) {
+      const rc = calls.read_stream_end(stream, nowait);
+      if (rc === 0) core.setBlockSource(stream, undefined);
+      return rc;
+    },
     pgaio_io_get_state_name: (ioh) => nameOf(STATE_NAMES, calls.pgaio_io_get_state(ioh)),
     pgaio_io_get_op_name: (ioh) => nameOf(OP_NAMES, calls.pgaio_io_get_op(ioh)),
     pgaio_io_get_target_name: (ioh) => nameOf(TARGET_NAMES, calls.pgaio_io_get_target(ioh)),

@@ -5,6 +5,7 @@
 import { AioIoError } from './errors.ts';
 import type { IoProvider, OpenFlags, Scratch } from './host.ts';
 import * as layout from './layout.ts';
+import { belowDirectory } from './segments.ts';
 import { readTargetData, relationPath } from './target.ts';
 
 const FILE = layout.PgAioFile.fields;
@@ -36,6 +37,8 @@ export interface ReopenContext {
   readonly files: number;
   readonly segmentBlocks: number;
   readonly versionDirectory: string;
+  /** What precedes the paths of relations; '' for none. */
+  readonly directory: string;
 }
 
 /** Descriptors this thread has opened for others' I/Os. */
@@ -87,12 +90,12 @@ export class Reopened {
   }
 
   #openRelation(target: ReturnType<typeof readTargetData>, op: number): number {
-    const { segmentBlocks, versionDirectory } = this.#context;
+    const { segmentBlocks, versionDirectory, directory } = this.#context;
     if (this.#once !== undefined) this.#context.provider.close(this.#once);
     this.#once = undefined;
     const base = relationPath(target.locator, target.fork, undefined, versionDirectory);
     const segment = Math.floor(target.blockNum / segmentBlocks);
-    const path = segment === 0 ? base : `${base}.${segment}`;
+    const path = belowDirectory(directory, segment === 0 ? base : `${base}.${segment}`);
     this.#once = this.#open(path, ((op >>> 8) & 0xff) !== layout.PGAIO_OP_READV, false);
     return this.#once;
   }

@@ -116,6 +116,8 @@ export function resultError(
     case layout.PGAIO_HCB_FILE:
       return fileError(result, target, context, owner);
     case layout.PGAIO_HCB_PAGE_READV:
+    case layout.PGAIO_HCB_SHARED_BUFFER_READV:
+    case layout.PGAIO_HCB_LOCAL_BUFFER_READV:
       return pageError(result, target, context, owner);
     default:
       throw new RangeError(`callback ${result.id} has no words for its results`);

@@ -66,6 +66,22 @@ const TABLE = {
     unit: 'block',
     late: true,
   },
+  effective_io_concurrency: {
+    guc: layout.GUC_EFFECTIVE_IO_CONCURRENCY,
+    kind: 'integer',
+    fallback: 16,
+    min: 0,
+    max: 1000,
+    late: true,
+  },
+  maintenance_io_concurrency: {
+    guc: layout.GUC_MAINTENANCE_IO_CONCURRENCY,
+    kind: 'integer',
+    fallback: 16,
+    min: 0,
+    max: 1000,
+    late: true,
+  },
   max_backends: {
     guc: layout.GUC_MAX_BACKENDS,
     kind: 'integer',
@@ -80,6 +96,35 @@ const TABLE = {
     min: 16,
     max: 1073741823,
     unit: 'block',
+  },
+  io_frames: {
+    guc: layout.GUC_IO_FRAMES,
+    kind: 'integer',
+    fallback: 1024,
+    min: 0,
+    max: 1073741823,
+    unit: 'block',
+  },
+  temp_buffers: {
+    guc: layout.GUC_TEMP_BUFFERS,
+    kind: 'integer',
+    fallback: 1024,
+    min: 100,
+    max: 1073741823,
+    unit: 'block',
+    late: true,
+  },
+  zero_damaged_pages: {
+    guc: layout.GUC_ZERO_DAMAGED_PAGES,
+    kind: 'boolean',
+    fallback: false,
+    late: true,
+  },
+  ignore_checksum_failure: {
+    guc: layout.GUC_IGNORE_CHECKSUM_FAILURE,
+    kind: 'boolean',
+    fallback: false,
+    late: true,
   },
   block_size: {
     guc: layout.GUC_BLOCK_SIZE,
@@ -166,10 +211,22 @@ export interface Settings {
   readonly io_max_combine_limit?: number | string;
   /** Blocks per I/O wanted, 1 .. 128; the one above caps it silently. @default 16 */
   readonly io_combine_limit?: number | string;
+  /** I/Os at once of a read stream, 0 .. 1000; 0 reads synchronously. @default 16 */
+  readonly effective_io_concurrency?: number | string;
+  /** The same for streams with READ_STREAM_MAINTENANCE. @default 16 */
+  readonly maintenance_io_concurrency?: number | string;
   /** Instances that may issue I/O over one memory, 1 .. 1024. @default 16 */
   readonly max_backends?: number | string;
-  /** Page frames in the memory, 16 .. 1073741823, within 4 GiB in all. @default 16384 */
+  /** Pages of the buffer pool, 16 .. 1073741823, within 4 GiB in all. @default 16384 */
   readonly shared_buffers?: number | string;
+  /** Page frames for I/O beside the pool, and for temporary relations. @default 1024 */
+  readonly io_frames?: number | string;
+  /** Local buffers, taken from the page frames on first use, 100 .. 1073741823. @default 1024 */
+  readonly temp_buffers?: number | string;
+  /** Whether invalid pages become zeros as buffers are read, with a warning. @default false */
+  readonly zero_damaged_pages?: boolean | string;
+  /** Whether a failed checksum is only warned of as buffers are read. @default false */
+  readonly ignore_checksum_failure?: boolean | string;
   /** Bytes of a page: a power of two from 1024 to 32768. @default 8192 */
   readonly block_size?: number | string;
   /** kB of each backend's own area, 4 .. 65536, a multiple of 4. @default 64 */

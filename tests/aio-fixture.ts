@@ -70,7 +70,13 @@ export async function openAio(options: AioOptions = {}): Promise<{ aio: Aio; rep
   const onReport = ({ severity, message }: AioReport) => {
     reports.push(`${severity} ${message}`);
   };
-  const aio = await Aio.create({ sharedBuffers: 64, ioMaxConcurrency: 4, onReport, ...options });
+  const aio = await Aio.create({
+    ioFrames: 64,
+    sharedBuffers: 16,
+    ioMaxConcurrency: 4,
+    onReport,
+    ...options,
+  });
   return { aio, reports };
 }
 

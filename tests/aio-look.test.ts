@@ -262,7 +262,7 @@ counters('of settings show PostgreSQL’s units, and some may change at any time
   aio.set('io_combine_limit', '1MB');
   assert.is(aio.show('io_combine_limit'), '1MB', 'what was set, though io_max_combine_limit caps');
   assert.is(aio.show('io_max_combine_limit'), '128kB');
-  assert.is(aio.show('shared_buffers'), '512kB');
+  assert.is(aio.show('io_frames'), '512kB');
   const late = thrownBy(() => aio.set('io_method', 'host'));
   assert.equal(
     [late.code, late.message, late.sqlstate],

@@ -155,7 +155,7 @@ engine('writes no byte of its slot after it was disposed', async () => {
 });
 
 engine('refuses a memory whose local areas are too small for it', async () => {
-  const raw = await attach({ local_memory: 4, max_backends: 2, shared_buffers: 16 });
+  const raw = await attach({ local_memory: 4, max_backends: 2, io_frames: 16 });
   const end = await Aio.create({ memory: raw.memory }).then(
     () => 'done',
     (error) => error.code,
@@ -187,7 +187,7 @@ engine('takes settings in TypeScript’s spelling', async () => {
     ioMaxCombineLimit: '128kB',
     ioCombineLimit: 4,
     maxBackends: 2,
-    sharedBuffers: '1MB',
+    ioFrames: '1MB',
     blockSize: 4096,
     traceSize: 32,
     trace: true,
@@ -199,7 +199,7 @@ engine('takes settings in TypeScript’s spelling', async () => {
     io_max_combine_limit: '128kB',
     io_combine_limit: '16kB',
     max_backends: '2',
-    shared_buffers: '1MB',
+    io_frames: '1MB',
     block_size: '4096',
     trace_size: '32',
     trace: 'on',
@@ -269,13 +269,13 @@ frames('end where they end', async () => {
 });
 
 frames('run out with a hint, and come back when disposed', async () => {
-  const { aio } = await openAio({ sharedBuffers: 16 });
+  const { aio } = await openAio({ ioFrames: 16 });
   const all = aio.frames(16);
   const error = thrownBy(() => aio.frames(1));
   assert.is(error.code, 'PGAIO_NO_FRAMES');
   assert.is(error.message, 'no 1 neighbouring page frames are free');
   assert.is(error.sqlstate, '53200');
-  assert.is(error.hint, 'Raise shared_buffers (now 128kB), or dispose frames sooner.');
+  assert.is(error.hint, 'Raise io_frames (now 128kB), or dispose frames sooner.');
   all[Symbol.dispose]();
   all[Symbol.dispose]();
   aio.frames(16)[Symbol.dispose]();
@@ -299,7 +299,7 @@ frames('are a whole number of frames', async () => {
 });
 
 frames('given back while an I/O uses them go when it has ended', async () => {
-  const { aio, device } = await openHeld(new HoldingDevice(), { sharedBuffers: 16 });
+  const { aio, device } = await openHeld(new HoldingDevice(), { ioFrames: 16 });
   const buffer = aio.frames(16);
   const io = aio.open(TWO_PAGES).read(buffer.slice(0, 1), 0);
   buffer[Symbol.dispose]();
@@ -314,7 +314,7 @@ frames('given back while an I/O uses them go when it has ended', async () => {
 });
 
 frames('stay while an I/O runs whose owner was released', async () => {
-  const { aio, device } = await openHeld(new HoldingDevice(), { sharedBuffers: 16 });
+  const { aio, device } = await openHeld(new HoldingDevice(), { ioFrames: 16 });
   const file = aio.open(TWO_PAGES);
   const owner = aio.owner();
   const buffer = aio.frames(16);
@@ -334,7 +334,7 @@ frames('stay while an I/O runs whose owner was released', async () => {
 const GIVEN_BACK = 'ReferenceError: these page frames have been given back';
 
 frames('cannot be used after disposal', async () => {
-  const { aio } = await openAio({ sharedBuffers: 16 });
+  const { aio } = await openAio({ ioFrames: 16 });
   const buffer = aio.frames(1);
   buffer[Symbol.dispose]();
   for (const use of [
@@ -350,7 +350,7 @@ frames('cannot be used after disposal', async () => {
 });
 
 frames('cannot be used through a slice after disposal', async () => {
-  const { aio } = await openAio({ sharedBuffers: 16 });
+  const { aio } = await openAio({ ioFrames: 16 });
   const buffer = aio.frames(1);
   const slice = buffer.slice(0, 1);
   buffer[Symbol.dispose]();

@@ -24,7 +24,7 @@ const folder = scratchDirectory('backends');
 const path = blockFile(`${folder}/blocks`, 32);
 const small: AioOptions = {
   provider: 'direct',
-  sharedBuffers: FRAMES,
+  ioFrames: FRAMES,
   ioMaxConcurrency: 8,
   ioWorkers: 2,
   maxBackends: 3,

@@ -30,7 +30,7 @@ function startReads(bench: Bench, count: number, owner = 0): Io[] {
     return io;
   });
 }
-const MANY = { io_max_concurrency: 40, shared_buffers: 128 };
+const MANY = { io_max_concurrency: 40, io_frames: 128 };
 
 forEachMethod(
   'batch: staging',

@@ -47,7 +47,7 @@ const CALLBACKS = moduleOf(`
     },
   };`);
 const options: AioOptions = {
-  sharedBuffers: 64,
+  ioFrames: 64,
   ioMaxConcurrency: 8,
   ioWorkers: 2,
   maxBackends: 3,
@@ -190,7 +190,7 @@ refusing.run();
 
 const raw = suite('callback modules: a raw backend');
 raw('that lacks a callback another has is told so at registration', async () => {
-  const settings = { io_method: 'worker', shared_buffers: 64, max_backends: 3 } as const;
+  const settings = { io_method: 'worker', io_frames: 64, max_backends: 3 } as const;
   const one = await attach({ ...settings, provider: 'direct' });
   const two = await joinRaw(one.token);
   one.pgaio_register_host_callback(50, { complete_shared: () => undefined });
@@ -218,7 +218,7 @@ raw('that lacks a callback another has is told so at registration', async () => 
   one.pgaio_shutdown();
 });
 raw('of a thread that left its slot leaves no callbacks to the next', async () => {
-  const one = await attach({ provider: 'direct', shared_buffers: 64, max_backends: 2 });
+  const one = await attach({ provider: 'direct', io_frames: 64, max_backends: 2 });
   const two = await joinRaw(one.token);
   two.pgaio_register_host_callback(50, { complete_shared: () => undefined });
   two.pgaio_shutdown();

@@ -436,7 +436,7 @@ const MANY: readonly ManyCase[] = [
 ];
 
 forEachMethod('callbacks: PAGE_READV of 128 pages', (test, open) => {
-  const settings = { io_max_combine_limit: 128, shared_buffers: 128 };
+  const settings = { io_max_combine_limit: 128, io_frames: 128 };
   for (const { kind, flags, status, errorData, message, detail, hint } of MANY) {
     test(`all ${kind}, flags ${flags}, lets no count run into the next field`, async () => {
       const bench = await open(settings);

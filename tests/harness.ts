@@ -26,7 +26,7 @@ import { coreModule } from '../host/node/module.ts';
 import { attach } from '../host/node/raw.ts';
 import { wasiProvider } from '../host/node/wasi-provider.ts';
 import type { FaultyOptions } from './faulty-module.ts';
-import { type DeviceMode, type Faults, newCounts, TestDevice } from './test-device.ts';
+import { type DeviceMode, type Faults, Injection, newCounts, TestDevice } from './test-device.ts';
 import { VARIANTS, type Variant } from './variants.ts';
 
 export type { Faults } from './test-device.ts';
@@ -53,6 +53,8 @@ export const ONE_WORKER: Restriction = ({ method, provider }) =>
 
 export interface OpenOptions extends Settings {
   readonly faults?: Faults;
+  /** Faults that the test puts in as it goes: `bench.injection`. @default false */
+  readonly inject?: boolean;
   /** How the device of method host begins. @default 'wait' */
   readonly device?: DeviceMode;
 }
@@ -142,6 +144,7 @@ export const SMALL = {
   io_max_combine_limit: 16,
   max_backends: 3,
   shared_buffers: 64,
+  io_frames: 64,
   local_memory: 64,
   trace_size: 256,
   trace: true,
@@ -198,6 +201,7 @@ export class Bench {
   readonly pg: RawCore;
   readonly variant: Variant;
   readonly device: TestDevice;
+  readonly injection: Injection;
   readonly reports: AioReport[];
   readonly u8: Uint8Array;
   readonly u32: Uint32Array;
@@ -215,6 +219,7 @@ export class Bench {
   private constructor(made: Made, variant: Variant, options: OpenOptions) {
     this.pg = made.pg;
     this.device = made.device;
+    this.injection = made.injection;
     this.reports = made.reports;
     this.#provider = made.provider;
     this.#directory = made.directory;
@@ -230,11 +235,12 @@ export class Bench {
   }
 
   static async open(variant: Variant, options: OpenOptions, host?: Bench): Promise<Bench> {
-    const { faults, device: mode, ...settings } = options;
+    const { faults, device: mode, inject = false, ...settings } = options;
     const directory =
       host === undefined ? mkdtempSync(join(tmpdir(), 'pgaio-test-')) : host.#directory;
-    const provider = await providerOf(variant, directory, faults);
-    const device = new TestDevice(mode ?? 'wait', faults);
+    const injection = host?.injection ?? new Injection();
+    const provider = await providerOf(variant, directory, inject ? {} : faults, injection);
+    const device = new TestDevice(mode ?? 'wait', faults, injection);
     const reports: AioReport[] = [];
     const pg = await attach({
       ...SMALL,
@@ -244,10 +250,12 @@ export class Bench {
       shared: variant.shared,
       provider,
       device,
+      dataDirectory: variant.provider === 'wasi' ? '' : directory,
       onReport: (report) => reports.push(report),
     });
     const owned = host === undefined;
-    const bench = new Bench({ pg, provider, device, reports, directory, owned }, variant, options);
+    const made = { pg, provider, device, injection, reports, directory, owned };
+    const bench = new Bench(made, variant, options);
     if (owned && variant.method === 'worker') await bench.#workerReady();
     return bench;
   }
@@ -628,10 +636,12 @@ async function providerOf(
   variant: Variant,
   directory: string,
   faults: Faults | undefined,
+  injection: Injection,
 ): Promise<IoProvider> {
   const root = variant.provider === 'wasi' ? directory : undefined;
   if (faults === undefined) return root === undefined ? directProvider() : wasiProvider(root);
-  const options: FaultyOptions = { faults, counts: newCounts(), root };
+  const injected = injection.words;
+  const options: FaultyOptions = { faults, counts: newCounts(), injected, root };
   const url = new URL('./faulty-module.js', import.meta.url).href;
   return providerFrom({ name: 'module', url, options });
 }
@@ -640,6 +650,7 @@ interface Made {
   readonly pg: RawCore;
   readonly provider: IoProvider;
   readonly device: TestDevice;
+  readonly injection: Injection;
   readonly reports: AioReport[];
   readonly directory: string;
   readonly owned: boolean;
@@ -721,6 +732,11 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       submit: nothing,
       wait_one: nothing,
       reopen: nothing,
+      segment_open: nothing,
+      segment_close: nothing,
+      segment_size: nothing,
+      segment_truncate: nothing,
+      segment_unlink: nothing,
     },
   });
   return instance.exports as unknown as CoreExports;

@@ -221,7 +221,7 @@ function viewTests(rig: Rig): void {
       (await page.locator('[data-field=callbacks]').textContent()) ?? '',
       /aio_page_readv_cb/,
     );
-    assert.match((await page.locator('.hex').textContent()) ?? '', /0x000009800400/);
+    assert.match((await page.locator('.hex').textContent()) ?? '', /0x0000[0-9a-f]{4}0400/);
     const regions = await page.locator('[data-region]').count();
     assert.ok(regions >= 16, `${regions} regions`);
     await page.close();
@@ -234,6 +234,24 @@ function viewTests(rig: Rig): void {
       executed.some((count) => Number(count) > 0),
       executed.join(' '),
     );
+    await page.close();
+  });
+  test('shows the buffer pool, and how far a read stream looked ahead', async () => {
+    const page = await opened(rig, 'scenario=stream&method=worker&step=-1&play=0&view=buffers');
+    const pool = (await page.locator('[data-pool]').textContent()) ?? '';
+    assert.match(pool, /^216 of 800 buffers hold a page, 0 dirty, 0 pinned, 0 being read/);
+    assert.match((await page.locator('[data-counters]').textContent()) ?? '', /^64 hits/);
+    const usage = (buffer: number) =>
+      page.locator(`[data-buffer="${buffer}"]`).getAttribute('data-usage');
+    assert.equal([await usage(1), await usage(150), await usage(800)], ['2', '1', '']);
+    await page.click('[data-buffer="4"]');
+    const state = (await page.locator('[data-field=buf_state]').textContent()) ?? '';
+    assert.match(state, /VALID, TAG_VALID, .*usage 2, 0 pins/);
+    await page.click('[data-view=stream]');
+    const stream = (await page.locator('[data-stream]').textContent()) ?? '';
+    const [, most] = /^280 pages, distance up to (\d+)/.exec(stream) ?? [];
+    assert.ok(Number(most) > 8, stream);
+    await page.waitForSelector('[data-plot=stream] canvas');
     await page.close();
   });
   test('goes from tab to tab with arrow keys', async () => {
@@ -250,7 +268,7 @@ function viewTests(rig: Rig): void {
         viewport: { width: 1280, height: 800 },
         colorScheme,
       });
-      for (const view of ['machine', 'memory', 'workers', 'plots', 'file']) {
+      for (const view of ['machine', 'memory', 'workers', 'buffers', 'stream', 'plots', 'file']) {
         await page.goto(`${rig.origin}isolated/index.html?view=${view}&play=0&scenario=batch`);
         await page.waitForSelector('[data-steps]:not([data-steps="0"])');
         const wide = await page.evaluate(() => document.documentElement.scrollWidth);

@@ -29,6 +29,7 @@ const GUCS = {
   io_max_combine_limit: layout.GUC_IO_MAX_COMBINE_LIMIT,
   max_backends: layout.GUC_MAX_BACKENDS,
   shared_buffers: layout.GUC_SHARED_BUFFERS,
+  io_frames: layout.GUC_IO_FRAMES,
   block_size: layout.GUC_BLOCK_SIZE,
   local_memory: layout.GUC_LOCAL_MEMORY,
   trace_size: layout.GUC_TRACE_SIZE,
@@ -41,6 +42,7 @@ const DEFAULTS: Shape = {
   io_max_combine_limit: 16,
   max_backends: 16,
   shared_buffers: 16384,
+  io_frames: 1024,
   block_size: 8192,
   local_memory: 65536,
   trace_size: 4096,
@@ -75,9 +77,22 @@ function sizeOf(shape: Shape): number {
   region(32 * 1024);
   region(shape.max_backends * 64 * 32);
   region(shape.max_files * 512);
-  region(shape.shared_buffers * 2);
+  region(shape.io_frames * 2);
+  region(shape.max_backends * (shape.io_max_concurrency + 16) * 32);
+  region(512);
+  region(shape.shared_buffers * 64);
+  region(4 * 2 ** Math.ceil(Math.log2(shape.shared_buffers)));
+  region(128 * 64);
+  region(shape.max_backends * Math.ceil((shape.shared_buffers * 2) / 128) * 128);
+  const eighth = Math.floor(shape.shared_buffers / (8 * shape.io_max_combine_limit));
+  const slots = Math.max(2, Math.min(32, eighth));
+  region(slots * 64);
+  region(shape.max_backends * 2048);
+  region(4096 * 32);
   region(shape.trace_size * 48);
   region(shape.max_backends * shape.local_memory, 4096);
+  region(shape.io_frames * shape.block_size, 4096);
+  region(slots * shape.io_max_combine_limit * shape.block_size, 4096);
   region(shape.shared_buffers * shape.block_size, 4096);
   return end;
 }
@@ -89,7 +104,7 @@ function sizes(): void {
     { io_max_concurrency: 1024, io_max_combine_limit: 128, max_backends: 5 },
     { io_max_concurrency: 3, io_max_combine_limit: 1, block_size: 1024, local_memory: 4096 },
     { io_max_concurrency: 7, max_backends: 1024, block_size: 32768, shared_buffers: 17 },
-    { io_max_concurrency: 1, shared_buffers: 500000 },
+    { io_max_concurrency: 1, shared_buffers: 480000 },
     { io_max_concurrency: 31, max_files: 1 },
     { io_max_concurrency: 32, max_files: 65536 },
   ];
@@ -172,9 +187,20 @@ function layingOut(): void {
           'resowners',
           'files',
           'frame_owners',
+          'md_files',
+          'buffer_control',
+          'buffer_descs',
+          'buffer_table',
+          'buffer_partitions',
+          'buffer_pins',
+          'write_slots',
+          'buffer_scratch',
+          'sync_requests',
           'trace',
           'local',
           'frames',
+          'write_frames',
+          'buffers',
           'size',
         ] as const;
         const places = regions.map((name) => bench.ctl(name));
@@ -184,7 +210,7 @@ function layingOut(): void {
         );
         assert.is(bench.ctl('frames') % 4096, 0);
         assert.is(bench.ctl('local') % 4096, 0);
-        assert.is(bench.ctl('size'), bench.ctl('frames') + 64 * BLOCK);
+        assert.is(bench.ctl('size'), bench.ctl('buffers') + 64 * BLOCK);
         assert.ok(bench.ctl('size') <= bench.pg.memory.buffer.byteLength);
         assert.is(bench.pg.alloc(8), bench.ctl('local'));
         const guest = await bench.join();
@@ -295,7 +321,7 @@ function taking(): void {
         (layout.CTL_AT + layout.PgAioCtl.fields[name].offset) / 4;
       const over = (memory: WebAssembly.Memory) =>
         attach({ ...SMALL, io_method: 'sync', memory, shared });
-      const NEEDED = 794624;
+      const NEEDED = 1732608;
 
       test('if it has just the bytes it needs', async () => {
         const pages = Math.ceil(NEEDED / 65536);

@@ -364,7 +364,7 @@ export const HANDLE_ROWS: readonly Row[] = [...HANDED_OUT, ...DEFINING, ...HELD_
 export const SLEEPLESS_ROW: Row = {
   sentence: 'sleeps in no thread that may not block',
   code: 'PGAIO_MAY_NOT_BLOCK',
-  message: 'this thread may not block: await IO 0, which is STAGED',
+  message: 'this thread may not block: await instead',
   names: STAGED,
   only: (variant) => IN_FLIGHT_ONLY(variant) ?? SHARED_ONLY(variant),
   arrange: async (bench) => {

@@ -32,6 +32,7 @@ import {
   staged,
   submitted,
 } from './misuse-row.ts';
+import { STREAM_ROWS } from './misuse-stream-rows.ts';
 
 const METHOD_SYNC: Restriction = ({ method }) =>
   method === 'sync' ? undefined : 'a check of method sync';
@@ -669,14 +670,14 @@ const SETTING_UP: readonly Row[] = [
   {
     sentence: 'takes no memory that is too small',
     code: 'PGAIO_MEMORY_SIZE',
-    message: 'shared memory has 65536 bytes and needs 794624',
+    message: 'shared memory has 65536 bytes and needs 1732608',
     only: ONE_VARIANT,
     arrange: () => rejected(attach({ ...SMALL, memory: newMemory(1) })),
   },
   {
     sentence: 'refuses settings that need more than 4 GiB',
     code: 'PGAIO_MEMORY_LIMIT',
-    message: 'settings need 8798240768000 bytes of shared memory, the most is 4294901760',
+    message: 'settings need 8796093808640 bytes of shared memory, the most is 4294901760',
     sqlstate: '53200',
     only: ONE_VARIANT,
     arrange: () => rejected(attach({ ...SMALL, shared_buffers: 1073741823 })),
@@ -788,4 +789,5 @@ export const ROWS: readonly Row[] = [
   ...SETTING_UP,
   ...FRAMES,
   ...FILES,
+  ...STREAM_ROWS,
 ];

@@ -256,7 +256,7 @@ forEachMethod(
       const bench = await open({
         io_max_combine_limit: 128,
         io_max_concurrency: 1,
-        shared_buffers: 2048,
+        io_frames: 2048,
       });
       const ioh = bench.pg.pgaio_io_acquire(0, 0);
       bench.pg.pgaio_io_set_target(ioh, layout.PGAIO_TID_FILE);

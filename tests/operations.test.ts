@@ -61,7 +61,7 @@ async function open(place: (typeof PLACES)[number], options: AioOptions = {}): P
     provider: gate.provider(wasi ? folder : undefined),
     ioMethod: place.ioMethod,
     ioMaxConcurrency: 16,
-    sharedBuffers: 64,
+    ioFrames: 64,
     maxBackends: 2,
     ioWorkers: 2,
     onReport: () => undefined,
@@ -254,7 +254,7 @@ raw('of an operation that moves no bytes is 0 or an errno, from any device', asy
   const aio = await Aio.create({
     provider: 'direct',
     ioMethod: 'host',
-    sharedBuffers: 64,
+    ioFrames: 64,
     ioMaxConcurrency: 8,
     device: { submit: (ids) => void submitted.push(...ids) },
     onReport: () => undefined,

@@ -241,7 +241,7 @@ sandbox('is announced by no warning, and keeps no other from being printed', () 
   const index = new URL('../index.js', import.meta.url).href;
   const script = `
     const { Aio } = await import(${JSON.stringify(index)});
-    const aio = await Aio.create({ root: ${JSON.stringify(root)}, sharedBuffers: 16 });
+    const aio = await Aio.create({ root: ${JSON.stringify(root)}, ioFrames: 16 });
     process.stdout.write(aio.show('io_provider'));
     aio[Symbol.dispose]();
     process.emitWarning('another');
@@ -505,7 +505,7 @@ lifetime('of wasi ends with its engine: no descriptor of the root is left', asyn
   }
   const count = () => readdirSync('/proc/self/fd').length;
   const one = async () => {
-    const aio = await Aio.create({ root, sharedBuffers: 16, ioMethod: 'sync' });
+    const aio = await Aio.create({ root, ioFrames: 16, ioMethod: 'sync' });
     aio[Symbol.dispose]();
   };
   await one();

@@ -33,8 +33,11 @@ const INTEGERS = {
   io_max_concurrency: { min: -1, max: 1024, good: [1, 1024], fallback: '64' },
   io_max_combine_limit: { min: 1, max: 128, unit: '8kB', fallback: '128kB' },
   io_combine_limit: { min: 1, max: 128, unit: '8kB', fallback: '128kB' },
+  effective_io_concurrency: { min: 0, max: 1000, fallback: '16' },
+  maintenance_io_concurrency: { min: 0, max: 1000, fallback: '16' },
   max_backends: { min: 1, max: 1024, fallback: '16' },
   shared_buffers: { min: 16, max: 1073741823, unit: '8kB', good: [16, 99], fallback: '128MB' },
+  io_frames: { min: 0, max: 1073741823, unit: '8kB', good: [1, 99], fallback: '8MB' },
   block_size: { min: 1024, max: 32768, fallback: '8192' },
   local_memory: { min: 4, max: 65536, unit: 'kB', fallback: '64kB' },
   trace_size: { min: 16, max: 1048576, fallback: '4096' },
@@ -53,6 +56,7 @@ const LITTLE = {
   io_method: 'sync',
   max_backends: 1,
   shared_buffers: 16,
+  io_frames: 16,
   local_memory: 4,
   trace_size: 16,
 } as const;
@@ -361,6 +365,7 @@ forEachMethod(
       ['io_max_combine_limit', 16],
       ['max_backends', 3],
       ['shared_buffers', 64],
+      ['io_frames', 64],
       ['block_size', 8192],
       ['local_memory', 64],
       ['trace_size', 256],
@@ -369,11 +374,13 @@ forEachMethod(
       ['max_files', 16],
     ];
     const LATE = [
+      'effective_io_concurrency',
       'io_combine_limit',
       'io_max_workers',
       'io_min_workers',
       'io_worker_idle_timeout',
       'io_worker_launch_interval',
+      'maintenance_io_concurrency',
       'trace',
     ] as const;
     test('that shape the memory are fixed from then on, even to what they are', async () => {

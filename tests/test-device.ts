@@ -2,8 +2,10 @@
  * Who does the I/O in tests: a device for method host whose I/Os end when the test says so, and
  * faults to order for it and for every provider.
  */
-import { readvSync, writevSync } from 'node:fs';
+import { fsyncSync, readvSync, writevSync } from 'node:fs';
+import { isMainThread } from 'node:worker_threads';
 import { errnoOfName, wasiOfErrno } from '../bindings/errno.ts';
+import { AioIoError } from '../bindings/errors.ts';
 import type { IoDevice, IoProvider, WasiIo } from '../bindings/host.ts';
 import * as layout from '../bindings/layout.ts';
 import type { Bench } from './harness.ts';
@@ -19,6 +21,67 @@ export interface Faults {
   readonly shortBytes?: number;
   /** So many calls are interrupted (EINTR) before the first goes through; WASI only. */
   readonly interruptions?: number;
+}
+
+function injectionWords(): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(4 * INJECT_WORDS)).fill(NO_LIMIT, 0, 1);
+}
+
+/** Places in the words of an Injection. */
+const INJECT = { shortBytes: 0, errno: 1, hold: 2, held: 3, openErrno: 4 } as const;
+const INJECT_WORDS = 8;
+const NO_LIMIT = -1;
+
+/**
+ * Faults that are put in and taken out while a test runs, in every thread: reads that are too
+ * short or fail, files that cannot be opened again, I/O that does not complete.
+ */
+export class Injection {
+  readonly words: Int32Array;
+  constructor(words: Int32Array = injectionWords()) {
+    this.words = words;
+  }
+  /** Reads of more bytes give so many; undefined: all they have. */
+  set shortBytes(bytes: number | undefined) {
+    Atomics.store(this.words, INJECT.shortBytes, bytes ?? NO_LIMIT);
+  }
+  /** Reads fail with this errno; 0 for none. */
+  set errno(errno: number) {
+    Atomics.store(this.words, INJECT.errno, errno);
+  }
+  /** I/O workers cannot open files; 0: they can. */
+  set openErrno(errno: number) {
+    Atomics.store(this.words, INJECT.openErrno, errno);
+  }
+  get openErrno(): number {
+    return isMainThread ? 0 : Atomics.load(this.words, INJECT.openErrno);
+  }
+  /** Reads of other threads wait until `release`. */
+  hold(): void {
+    Atomics.store(this.words, INJECT.hold, 1);
+  }
+  release(): void {
+    Atomics.store(this.words, INJECT.hold, 0);
+    Atomics.notify(this.words, INJECT.hold);
+  }
+  /** Reads that wait now. */
+  get held(): number {
+    return Atomics.load(this.words, INJECT.held);
+  }
+  /** Where reads of threads that are not the test's come to wait. */
+  pass(): void {
+    while (!isMainThread && Atomics.load(this.words, INJECT.hold) === 1) {
+      Atomics.add(this.words, INJECT.held, 1);
+      Atomics.wait(this.words, INJECT.hold, 1);
+      Atomics.sub(this.words, INJECT.held, 1);
+    }
+  }
+  /** What becomes of a read: an errno, or the most bytes it may give. */
+  outcome(): { readonly errno: number; readonly bytes: number | undefined } {
+    const bytes = Atomics.load(this.words, INJECT.shortBytes);
+    const errno = Atomics.load(this.words, INJECT.errno);
+    return { errno, bytes: bytes === NO_LIMIT ? undefined : bytes };
+  }
 }
 
 /**
@@ -41,10 +104,12 @@ export class TestDevice implements IoDevice {
   /** Called in waitOne instead of what the mode says. */
   onWait: ((id: number) => void) | undefined;
   readonly #faults: FaultCounter;
+  readonly #injection: Injection;
   #bench: Bench | undefined;
 
-  constructor(mode: DeviceMode, faults: Faults = {}) {
+  constructor(mode: DeviceMode, faults: Faults = {}, injection = new Injection()) {
     this.mode = mode;
+    this.#injection = injection;
     this.#faults = new FaultCounter(faults);
   }
 
@@ -76,6 +141,8 @@ export class TestDevice implements IoDevice {
   }
 
   completeAll(raw?: number): void {
+    // Another backend's device may have ended some, for somebody who waited there.
+    this.queue = this.queue.filter((id) => this.bench.stateOf(id) === 'SUBMITTED');
     for (const id of [...this.queue]) this.complete(id, raw);
   }
 
@@ -90,17 +157,24 @@ export class TestDevice implements IoDevice {
     const position = Number(bench.view.getBigUint64(bench.handleAt(id) + offset, true));
     const fd = bench.handle(id, 'fd');
     try {
-      const moved =
-        bench.handle(id, 'op') === layout.PGAIO_OP_READV
-          ? readvSync(fd, buffers, position)
-          : writevSync(fd, buffers, position);
-      return cut(bench.u8, iovecs, moved, fault.bytes);
+      const op = bench.handle(id, 'op');
+      if (op > layout.PGAIO_OP_WRITEV) {
+        fsyncSync(fd);
+        return 0;
+      }
+      const reads = op === layout.PGAIO_OP_READV;
+      const injected = reads ? this.#injection.outcome() : NOTHING_INJECTED;
+      if (injected.errno !== 0) return -injected.errno;
+      const moved = reads ? readvSync(fd, buffers, position) : writevSync(fd, buffers, position);
+      return cut(bench.u8, iovecs, moved, fault.bytes ?? injected.bytes);
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? String(error.code) : '';
       return -(errnoOfName(code) ?? 5);
     }
   }
 }
+
+const NOTHING_INJECTED = { errno: 0, bytes: undefined } as const;
 
 /** Address and length of each iovec of an I/O. */
 export function iovecsOf(bench: Bench, id: number): [number, number][] {
@@ -159,22 +233,37 @@ class FaultCounter {
 }
 
 /** A provider whose operations fail as ordered, counted in `counts` over all that share them. */
-export function faulty(inner: IoProvider, faults: Faults, counts = newCounts()): IoProvider {
+export function faulty(
+  inner: IoProvider,
+  faults: Faults,
+  counts = newCounts(),
+  injection = new Injection(),
+): IoProvider {
   return {
     name: inner.name,
     sharedDescriptors: inner.sharedDescriptors,
-    open: (path, flags, scratch) => inner.open(path, flags, scratch),
+    open(path, flags, scratch) {
+      const errno = injection.openErrno;
+      if (errno === 0) return inner.open(path, flags, scratch);
+      const message = `could not open file "${path}"`;
+      throw new AioIoError({ code: 'PGAIO_OPEN', message, errno, path });
+    },
     size: (fd, scratch) => inner.size(fd, scratch),
     close: (fd) => inner.close(fd),
+    truncate: (fd, bytes, scratch) => inner.truncate?.(fd, bytes, scratch),
+    unlink: (path, scratch) => inner.unlink?.(path, scratch),
     bind(memory) {
       const io = inner.bind(memory);
       const counter = new FaultCounter(faults, counts);
       const view = new DataView(memory.buffer);
       const u8 = new Uint8Array(memory.buffer);
       const wrap =
-        (call: WasiIo['fd_pread']): WasiIo['fd_pread'] =>
+        (call: WasiIo['fd_pread'], reads: boolean): WasiIo['fd_pread'] =>
         (fd, iovs, count, offset, moved) => {
+          if (reads) injection.pass();
           const fault = counter.next();
+          const injected = reads ? injection.outcome() : NOTHING_INJECTED;
+          if (injected.errno !== 0) return wasiOfErrno(injected.errno);
           if (fault.errno !== undefined) return wasiOfErrno(errnoOfName(fault.errno) ?? 5);
           const rc = call(fd, iovs, count, offset, moved);
           const iovecs = Array.from({ length: count }, (_, i): [number, number] => [
@@ -182,10 +271,11 @@ export function faulty(inner: IoProvider, faults: Faults, counts = newCounts()):
             view.getUint32(iovs + 8 * i + 4, true),
           ]);
           const done = view.getUint32(moved, true);
-          if (rc === 0) view.setUint32(moved, cut(u8, iovecs, done, fault.bytes), true);
+          const limit = fault.bytes ?? injected.bytes;
+          if (rc === 0) view.setUint32(moved, cut(u8, iovecs, done, limit), true);
           return rc;
         };
-      return { ...io, fd_pread: wrap(io.fd_pread), fd_pwrite: wrap(io.fd_pwrite) };
+      return { ...io, fd_pread: wrap(io.fd_pread, true), fd_pwrite: wrap(io.fd_pwrite, false) };
     },
   };
 }

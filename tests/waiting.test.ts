@@ -27,7 +27,7 @@ async function held(options: AioOptions = {}): Promise<{ aio: Aio; device: Held 
     provider: 'direct',
     ioMethod: 'host',
     device,
-    sharedBuffers: 16,
+    ioFrames: 16,
     maxBackends: 1,
     ioMaxConcurrency: HANDLES,
     ...options,
@@ -217,7 +217,7 @@ blocking('asks a device that can end it', async () => {
   assert.is(ios[0]?.waitSync().result, BLOCK);
 });
 blocking('under the raw names gives up after about the time it was told', async () => {
-  const options = { provider: 'direct', io_method: 'worker', shared_buffers: 16 } as const;
+  const options = { provider: 'direct', io_method: 'worker', io_frames: 16 } as const;
   const pg = await attach({ ...options, max_backends: 2 });
   const other = await join(pg.token);
   const wref = pg.alloc(12);

@@ -40,7 +40,7 @@ blockFile(`${relationFile}.1`, 8);
 function engine(gate: Gate, options: AioOptions = {}): Promise<Aio> {
   return Aio.create({
     provider: gate.provider(),
-    sharedBuffers: 256,
+    ioFrames: 256,
     ioMaxConcurrency: 128,
     maxBackends: 2,
     ...(options.ioMinWorkers === undefined ? { ioWorkers: 1 } : {}),

@@ -6,7 +6,7 @@
  */
 import { compareExchange32, loadAcquire32, storeRelease32 } from "../shm/atomics";
 import { backendAt, handleAt } from "../shm/layout";
-import { BACKEND_SHIFT } from "../shm/sizes";
+import { BACKEND_SHIFT, STORAGE_OFFSET } from "../shm/sizes";
 import { max_backends } from "../shm/settings";
 import { NONE, PGAIO_SUBMIT_BATCH_SIZE } from "./types";
 
@@ -70,13 +70,39 @@ const SLOT_THREAD_SHIFT: u32 = 2;
   num_staged_ios: u32; //  216
   staged_ios: u32; //      220  ids in order of staging (32 x u32)
 }
-if (offsetof<PgAioBackend>("staged_ios") + 4 * PGAIO_SUBMIT_BATCH_SIZE > 1 << BACKEND_SHIFT) {
+
+/** The rest of a slot, behind the staged I/Os: what storage keeps for this backend. */
+@unmanaged export class PgAioStorage {
+  failed_spc: u32; //       0  relation fork of the last failure about one: RelFileRef
+  failed_db: u32; //        4
+  failed_number: u32; //    8
+  failed_bits: u32; //     12
+  failed_segment: u32; //  16
+  write_failed: u32; //    20  1 when a write-back of this backend's failed and nobody was told
+  write_word: u32; //      24  its PgAioReturn: result
+  write_result: i32; //    28
+  write_target: u64; //    32  and PgAioTargetData (24 bytes)
+  write_target_2: u64; //  40
+  write_target_3: u64; //  48
+  hits: u64; //            56  blocks found in a buffer, as pg_stat_io counts them
+  evictions: u64; //       64  buffers that lost their page to another
+  reuses: u64; //          72  of those, the ones of an access strategy's ring
+  write_backs: u64; //     80  writes of dirty buffers started
+  checksum_failures: u64; // 88
+}
+if (offsetof<PgAioBackend>("staged_ios") + 4 * PGAIO_SUBMIT_BATCH_SIZE > STORAGE_OFFSET) {
   ERROR("PgAioBackend outgrew its slot");
+}
+if (STORAGE_OFFSET + offsetof<PgAioStorage>() > 1 << BACKEND_SHIFT) {
+  ERROR("PgAioStorage outgrew its slot");
 }
 
 /** This instance's slot; null until pgaio_init_backend, and for I/O workers. */
 export let my_backend: PgAioBackend = changetype<PgAioBackend>(0);
 export let my_procno: i32 = NONE;
+@inline export function my_storage(): PgAioStorage {
+  return changetype<PgAioStorage>(changetype<usize>(my_backend) + STORAGE_OFFSET);
+}
 /** This instance's place: in its slot, be it a backend's or an I/O worker's. */
 export let my_place: PgAioPlace = changetype<PgAioPlace>(0);
 export function takePlace(at: usize): void { my_place = changetype<PgAioPlace>(at); }

@@ -5,9 +5,8 @@
  * switch, for a function value would be a data segment.
  */
 import {
-  E_BAD_ADDRESS, E_CALLBACK_COMPLETION, E_CALLBACK_COUNT, E_CALLBACK_MISSING, E_CALLBACK_RANGE,
-  E_DATA_LENGTH,
-  E_DATA_NONE, E_DATA_TWICE, E_NO_BACKEND, OK, fail,
+  E_BAD_ADDRESS, E_BUFFER_IO, E_CALLBACK_COMPLETION, E_CALLBACK_COUNT, E_CALLBACK_MISSING,
+  E_CALLBACK_RANGE, E_DATA_LENGTH, E_DATA_NONE, E_DATA_TWICE, E_NO_BACKEND, OK, fail,
 } from "../errors";
 import { loadAcquire32, storeRelease32 } from "../shm/atomics";
 import { PgAioCtl, dataOf, handleId, isCallers } from "../shm/layout";
@@ -16,6 +15,11 @@ import { io_max_combine_limit } from "../shm/settings";
 import {
   mdReadvComplete, mdWritevComplete, fileComplete,
 } from "../storage/md";
+import {
+  isBegun, readvCompleteLocal, sharedReadvComplete, sharedWritevComplete, stageBuffers,
+  writevCompleteLocal,
+} from "../storage/buf_callbacks";
+import { isBegunLocal, localReadvComplete, stageLocal } from "../storage/localbuf";
 import { pageReadvComplete } from "../storage/page_readv";
 import {
   PgAioPlace, endCritSection, enterCallback, enterStage, leaveCallback, leaveStage, my_place,
@@ -28,9 +32,10 @@ import { reportResult } from "./report";
 import { errnoOf, now_result, now_word, resultStatus, resultWord, setNow, startOf } from "./result";
 import {
   HOST_CALLBACK_THREW, LOG_SERVER_ONLY, NONE, PGAIO_CB_COMPLETE_LOCAL, PGAIO_CB_COMPLETE_SHARED,
-  PGAIO_CB_REPORT, PGAIO_CB_STAGE, PGAIO_HANDLE_MAX_CALLBACKS, PGAIO_HCB_FILE,
-  PGAIO_HCB_HOST_FIRST, PGAIO_HCB_HOST_LAST, PGAIO_HCB_MD_READV, PGAIO_HCB_MD_WRITEV,
-  PGAIO_HCB_PAGE_READV, PGAIO_RS_ERROR, PGAIO_RS_OK,
+  PGAIO_CB_REPORT, PGAIO_CB_STAGE, PGAIO_HANDLE_MAX_CALLBACKS, PGAIO_HCB_FILE, PGAIO_HCB_HOST_FIRST,
+  PGAIO_HCB_HOST_LAST, PGAIO_HCB_LOCAL_BUFFER_READV, PGAIO_HCB_MD_READV, PGAIO_HCB_MD_WRITEV,
+  PGAIO_HCB_PAGE_READV, PGAIO_HCB_SHARED_BUFFER_READV, PGAIO_HCB_SHARED_BUFFER_WRITEV,
+  PGAIO_RS_ERROR, PGAIO_RS_OK,
 } from "./types";
 
 @inline export function callbackAt(ioh: PgAioHandle, index: u32): u32 {
@@ -47,9 +52,15 @@ export function callbackPhases(id: u32): u32 {
     case PGAIO_HCB_MD_WRITEV:
     case PGAIO_HCB_FILE:
     case PGAIO_HCB_PAGE_READV: return PGAIO_CB_COMPLETE_SHARED | PGAIO_CB_REPORT;
+    case PGAIO_HCB_SHARED_BUFFER_READV: return ALL_PHASES;
+    case PGAIO_HCB_SHARED_BUFFER_WRITEV: return ALL_PHASES & ~PGAIO_CB_REPORT;
+    case PGAIO_HCB_LOCAL_BUFFER_READV: return ALL_PHASES & ~PGAIO_CB_COMPLETE_SHARED;
     default: return isHostCallback(id) ? loadPhases(id) : 0;
   }
 }
+
+const ALL_PHASES: u32 = PGAIO_CB_STAGE | PGAIO_CB_COMPLETE_SHARED | PGAIO_CB_COMPLETE_LOCAL
+  | PGAIO_CB_REPORT;
 
 @inline function isHostCallback(id: u32): bool {
   return id >= PGAIO_HCB_HOST_FIRST && id <= PGAIO_HCB_HOST_LAST;
@@ -101,6 +112,11 @@ export function pgaio_io_register_callbacks(at: u32, id: u32, cb_data: u32): i32
     const elsewhere = isHostCallback(id) && phasesAnywhere(id) != 0;
     return fail(elsewhere ? E_CALLBACK_MISSING : E_CALLBACK_COMPLETION, io, stateOf(ioh), id);
   }
+  if (id == PGAIO_HCB_SHARED_BUFFER_READV || id == PGAIO_HCB_LOCAL_BUFFER_READV
+    || id == PGAIO_HCB_SHARED_BUFFER_WRITEV) {
+    const rcBuffers = checkBuffers(ioh, id);
+    if (rcBuffers < 0) return rcBuffers;
+  }
   const index = ioh.num_callbacks;
   if (index == PGAIO_HANDLE_MAX_CALLBACKS) return fail(E_CALLBACK_COUNT, io, stateOf(ioh), index);
   const shift = 8 * <u32>index;
@@ -108,6 +124,18 @@ export function pgaio_io_register_callbacks(at: u32, id: u32, cb_data: u32): i32
   ioh.callbacks = (ioh.callbacks & keep) | (id << shift);
   ioh.callbacks_data = (ioh.callbacks_data & keep) | (cb_data << shift);
   ioh.num_callbacks = index + 1;
+  return OK;
+}
+
+/** Callbacks of buffers work on the handle's data: each must have I/O begun on it. */
+function checkBuffers(ioh: PgAioHandle, id: u32): i32 {
+  const io = handleId(ioh);
+  if (ioh.handle_data_len == 0) return fail(E_DATA_NONE, io, stateOf(ioh));
+  for (let i: u32 = 0; i < ioh.handle_data_len; i++) {
+    const begun = id == PGAIO_HCB_LOCAL_BUFFER_READV ? isBegunLocal(ioh, i) : isBegun(ioh, i);
+    if (!begun) return fail(E_BUFFER_IO, io, stateOf(ioh), <f64>load<i32>(dataOf(ioh) + 8 * i));
+  }
+  assert(ioh.handle_data_len > 0);
   return OK;
 }
 
@@ -190,12 +218,15 @@ function setThrown(ioh: PgAioHandle, id: u32): void {
 }
 
 /**
- * The issuer prepares what the I/O needs, for instance pins. Last registered first. Only host
- * callbacks have something to do here so far. 0, or the id of the callback that threw.
+ * The issuer prepares what the I/O needs: buffers become the I/O's. Last registered first. 0, or
+ * the id of the host callback that threw.
  */
 export function callStage(ioh: PgAioHandle): u32 {
   for (let index = <i32>ioh.num_callbacks - 1; index >= 0; index--) {
     const id = callbackAt(ioh, index);
+    if (id == PGAIO_HCB_SHARED_BUFFER_READV || id == PGAIO_HCB_SHARED_BUFFER_WRITEV) {
+      stageBuffers(ioh);
+    } else if (id == PGAIO_HCB_LOCAL_BUFFER_READV) stageLocal(ioh);
     if (!isHostCallback(id) || (callbackPhases(id) & PGAIO_CB_STAGE) == 0) continue;
     startOf(0);
     if (!callHost(PGAIO_CB_STAGE, id, ioh, callbackDataAt(ioh, index))) return id;
@@ -232,6 +263,9 @@ function completeShared(id: u32, ioh: PgAioHandle, cb_data: u32): void {
     case PGAIO_HCB_MD_WRITEV: { mdWritevComplete(ioh); break; }
     case PGAIO_HCB_FILE: { fileComplete(ioh); break; }
     case PGAIO_HCB_PAGE_READV: { pageReadvComplete(ioh, cb_data); break; }
+    case PGAIO_HCB_SHARED_BUFFER_READV: { sharedReadvComplete(ioh, cb_data); break; }
+    case PGAIO_HCB_SHARED_BUFFER_WRITEV: { sharedWritevComplete(ioh, cb_data); break; }
+    case PGAIO_HCB_LOCAL_BUFFER_READV: break; // the issuer's part
     default: {
       assert(isHostCallback(id));
       if ((phasesAnywhere(id) & PGAIO_CB_COMPLETE_SHARED) == 0) return;
@@ -248,6 +282,16 @@ export function callCompleteLocal(ioh: PgAioHandle): void {
   setNow(ioh.distilled_word, ioh.distilled_result);
   for (let index = <i32>ioh.num_callbacks - 1; index >= 0; index--) {
     const id = callbackAt(ioh, index);
+    switch (id) {
+      case PGAIO_HCB_SHARED_BUFFER_READV: { readvCompleteLocal(id); break; }
+      case PGAIO_HCB_SHARED_BUFFER_WRITEV: { writevCompleteLocal(ioh); break; }
+      case PGAIO_HCB_LOCAL_BUFFER_READV: {
+        localReadvComplete(ioh, callbackDataAt(ioh, index));
+        readvCompleteLocal(id);
+        break;
+      }
+      default:
+    }
     if (!isHostCallback(id) || (callbackPhases(id) & PGAIO_CB_COMPLETE_LOCAL) == 0) continue;
     if (!callHost(PGAIO_CB_COMPLETE_LOCAL, id, ioh, callbackDataAt(ioh, index))) setThrown(ioh, id);
   }

@@ -65,7 +65,8 @@ export function pgaio_drain_completed(): i32 {
   return drain();
 }
 
-function drain(): i32 {
+/** Reclaims what others completed; how many. */
+export function drain(): i32 {
   assert(my_procno != NONE);
   if (crit_section_count > 0) return 0; // a callback's look at the world; its caller drains later
   const bits = doorbellAt(my_procno) + offsetof<PgAioDoorbell>("bits");

@@ -152,8 +152,13 @@ export function pgaio_io_acquire_nb(owner: u32, ret: u32): i32 {
   if (ret != 0 && ((ret & 3) != 0 || !isCallers(ret, RETURN_BYTES))) {
     return fail(E_BAD_ADDRESS, NONE, 0, ret, RETURN_BYTES);
   }
+  return acquireIdle(owner, ret);
+}
+
+/** The same when it is known that the call is in order; `ret` may be the core's own memory. */
+export function acquireIdle(owner: u32, ret: u32): i32 {
   if (my_backend.num_staged_ios == PGAIO_SUBMIT_BATCH_SIZE) {
-    rc = submitStaged();
+    const rc = submitStaged();
     if (rc < 0) return rc;
   }
   const out = my_backend.handed_out_io;

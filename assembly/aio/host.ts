@@ -29,6 +29,31 @@ export declare function fd_datasync(fd: i32): i32;
 export declare function host_reopen(io: u32): i32;
 
 /**
+ * Opens segment `segment` of a relation fork (`rel`: a RelFileRef) for reading and writing, or for
+ * reading where writing is not allowed. `procno`: whose it is if it is temporary. `create`: 1 it is
+ * made if it is not there, 2 and must not be there. A descriptor as the WASI functions take it, or
+ * -errno. It is the core's to close.
+ */
+@external("pgaio", "segment_open")
+export declare function host_segment_open(rel: usize, procno: u32, segment: u32, create: u32): i32;
+
+/** Closes a descriptor that segment_open gave. */
+@external("pgaio", "segment_close")
+export declare function host_segment_close(fd: i32): i32;
+
+/** Bytes of an open segment, or -errno. */
+@external("pgaio", "segment_size")
+export declare function host_segment_size(fd: i32): f64;
+
+/** Cuts an open segment, or lengthens it with zeros. 0 or -errno. */
+@external("pgaio", "segment_truncate")
+export declare function host_segment_truncate(fd: i32, bytes: f64): i32;
+
+/** Removes the file of a segment. 0 or -errno. */
+@external("pgaio", "segment_unlink")
+export declare function host_segment_unlink(rel: usize, procno: u32, segment: u32): i32;
+
+/**
  * A report to be put into words, see report.ts. `io` and `owner` are -1 without a handle;
  * `target_data` is the address of a PgAioTargetData, or 0. Must copy what it keeps and must not
  * call the core.

@@ -21,9 +21,14 @@ import {
   publishSettings,
 } from "../shm/settings";
 import { dropFilesOf } from "../shm/files";
+import { adoptPins, dropBuffersOf } from "../storage/buf";
+import { dropWriteSlotsOf } from "../storage/buf_write";
 import { freeFramesOf } from "../storage/frames";
+import { forgetLocalBuffers } from "../storage/localbuf";
+import { closeAll } from "../storage/smgr";
 import {
-  anySlotTaken, claimSlot, freeSlot, may_block, my_backend, my_procno, setThread, stage_depth,
+  anySlotTaken, claimSlot, freeSlot, may_block, my_backend, my_procno, my_storage, setThread,
+  stage_depth,
   threadMark,
 } from "./backend";
 import { checkMayAct } from "./check";
@@ -126,6 +131,8 @@ export function pgaio_init_backend(private_descriptors: u32): i32 {
   const procno = claimSlot();
   if (procno == NONE) return fail(E_NO_SLOT, NONE, 0, max_backends);
   my_backend.private_descriptors = private_descriptors;
+  adoptPins(procno);
+  my_storage().write_failed = 0;
   return procno;
 }
 
@@ -166,6 +173,11 @@ export function pgaio_shutdown(): i32 {
   }
   rc = waitForEstates();
   if (rc < 0) return rc;
+  rc = closeAll();
+  if (rc < 0) return rc;
+  dropBuffersOf(my_procno);
+  dropWriteSlotsOf(my_procno);
+  forgetLocalBuffers();
   dropOwnersOf(my_procno);
   freeFramesOf(my_procno);
   dropFilesOf(my_procno);

@@ -13,12 +13,19 @@ import {
   wakeAllWorkers, workerAt,
 } from "../method/worker";
 import { futexWake, storeRelease32, storeRelease64 } from "../shm/atomics";
-import { PgAioCtl, backendAt, handleAt, handleId, worker_control_at } from "../shm/layout";
+import {
+  PgAioCtl, backendAt, buffer_control_at, handleAt, handleId, worker_control_at,
+} from "../shm/layout";
 import { lockAcquire, lockBreak, lockRelease } from "../shm/lock";
 import { io_max_concurrency, io_method, max_backends } from "../shm/settings";
 import { CTL_AT } from "../shm/sizes";
 import { dropFilesOf } from "../shm/files";
+import { dropBuffersOf } from "../storage/buf";
+import { breakPartitions } from "../storage/buf_table";
+import { dropWriteSlotsOf } from "../storage/buf_write";
 import { freeFramesOf } from "../storage/frames";
+import { PgAioBufferControl } from "../storage/freelist";
+import { forgetSegmentsOf } from "../storage/smgr";
 import {
   PgAioBackend, PgAioPlace, SLOT_ACTIVE, SLOT_DEAD, SLOT_FREE, my_backend, my_place, my_procno,
   slotIsOf, slotState, threadMark,
@@ -47,6 +54,9 @@ export function pgaio_thread_ended(number: u32): i32 {
   lockBreak(worker_control_at, thread);
   lockBreak(CTL_AT + offsetof<PgAioCtl>("frame_lock"), thread);
   lockBreak(CTL_AT + offsetof<PgAioCtl>("file_lock"), thread);
+  lockBreak(buffer_control_at + offsetof<PgAioBufferControl>("sync_lock"), thread);
+  lockBreak(buffer_control_at + offsetof<PgAioBufferControl>("extend_lock"), thread);
+  breakPartitions(thread);
   for (let id: u32 = 0; id < MAX_IO_WORKERS; id++) {
     const slot = workerAt(id);
     if (slot.in_use == 0 || (slot.thread != thread && slot.starter != thread)) continue;
@@ -151,6 +161,9 @@ function settleEstate(slot: PgAioBackend): bool {
   }
   if (!settled) return false;
   rebuildLists(slot);
+  dropBuffersOf(slot.procno);
+  dropWriteSlotsOf(slot.procno);
+  forgetSegmentsOf(slot.procno);
   dropOwnersOf(slot.procno);
   freeFramesOf(slot.procno);
   dropFilesOf(slot.procno);

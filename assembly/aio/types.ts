@@ -49,6 +49,8 @@ export const PGAIO_HCB_LOCAL_BUFFER_READV: u32 = 3;
 export const PGAIO_HCB_MD_WRITEV: u32 = 4;
 export const PGAIO_HCB_FILE: u32 = 5; // plain files: maps errno and short transfers
 export const PGAIO_HCB_PAGE_READV: u32 = 6; // verifies pages read into frames, no buffer pool
+export const PGAIO_HCB_SHARED_BUFFER_WRITEV: u32 = 7;
+export const PGAIO_HCB_LOCAL_BUFFER_WRITEV: u32 = 8;
 export const PGAIO_HCB_HOST_FIRST: u32 = 32;
 export const PGAIO_HCB_HOST_LAST: u32 = 63;
 
@@ -57,6 +59,7 @@ export const PGAIO_CB_STAGE: u32 = 1;
 export const PGAIO_CB_COMPLETE_SHARED: u32 = 2;
 export const PGAIO_CB_COMPLETE_LOCAL: u32 = 4;
 export const PGAIO_CB_REPORT: u32 = 8;
+export const PGAIO_CB_NEXT_BLOCK: u32 = 16; // no callback of a handle: of a read stream
 
 // I/O methods. HOST is ours: the embedder's own device, see method/host.ts.
 export const IOMETHOD_SYNC: u32 = 0;
@@ -71,11 +74,20 @@ export const PG_IOV_MAX: u32 = 128; // iovecs per I/O, most that io_max_combine_
 export const MAX_RW_COUNT: u32 = 0x7ffff000; // bytes Linux moves in one call at the most
 export const RESOURCE_OWNERS: u32 = 64; // per backend
 export const MAX_IO_WORKERS: u32 = 32;
+export const NUM_BUFFER_PARTITIONS: u32 = 128; // locks of the buffer mapping table
+export const WRITE_SLOTS_MAX: u32 = 32; // writes of buffers under way at once
+export const SYNC_REQUESTS: u32 = 4096; // segments that were written and not synced yet
 export const IO_WORKER_QUEUE_SIZE: u32 = 64; // handles waiting for a worker, a power of two
 
-// Bits of cb_data of the page callbacks (bufmgr.h: READ_BUFFERS_*).
+// Flags of a read of buffers, and cb_data of the page callbacks (bufmgr.h: READ_BUFFERS_*).
 export const READ_BUFFERS_ZERO_ON_ERROR: u32 = 1;
+export const READ_BUFFERS_ISSUE_ADVICE: u32 = 2; // taken and not acted on: no method needs it
 export const READ_BUFFERS_IGNORE_CHECKSUM_FAILURES: u32 = 4;
+export const READ_BUFFERS_SYNCHRONOUSLY: u32 = 8;
+export const READ_BUFFERS_NOWAIT: u32 = 16; // ours: answer BLOCKED instead of waiting
+
+/** Answer of a call that was asked not to wait and would have: call again when told to. */
+export const BLOCKED: i32 = 2;
 
 // Levels of a report (elog.h).
 export const DEBUG5: i32 = 10;

@@ -28,7 +28,7 @@ import {
   generation_lower: u32; //  8
 }
 export const WREF_BYTES: u32 = 12;
-const WREF_INVALID: u32 = 0xffffffff;
+export const WREF_INVALID: u32 = 0xffffffff;
 
 /** Waits of this instance between pgaio_wref_arm and pgaio_wref_disarm. */
 let armed: u32 = 0;

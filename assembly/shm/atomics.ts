@@ -108,3 +108,15 @@ export function futexWait(at: usize, expected: u32, timeout_ns: i64): i32 {
   if (isDefined(PGAIO_SIM)) return sim_wake(at, count);
   return atomic.notify(at, count);
 }
+
+/** Stores `value` if `expected` is there. Gives back what was there: `expected` means it did. */
+export function compareExchange64(at: usize, expected: u64, value: u64): u64 {
+  assert((at & 7) == 0);
+  if (isDefined(PGAIO_UNSHARED)) {
+    const before = load<u64>(at);
+    if (before == expected) store<u64>(at, value);
+    return before;
+  }
+  point();
+  return atomic.cmpxchg<u64>(at, expected, value);
+}

@@ -4,8 +4,10 @@
  * everything in it is found by offset or index. In this order:
  *
  *   PgAioCtl · PgAioBackend[] · PgAioDoorbell[] · PgAioHandle[] · iovecs · handle data ·
- *   filled returns · worker control · PgAioWorker[] · resource owners · files · frame owners ·
- *   trace ring ‖ local memory of each backend · page frames
+ *   filled returns · worker control · PgAioWorker[] · resource owners · files · open segments ·
+ *   frame owners · buffer control · BufferDesc[] · buffer table · its locks · pins · write slots ·
+ *   scratch · sync requests · trace ring ‖ local memory of each backend · page frames ·
+ *   write frames · buffers
  *
  * What stands after ‖ is the callers' memory: results, wait references and page data go there and
  * nowhere else (`isCallers`). Sizes after AioShmemSize and AioShmemInit of aio_init.c.
@@ -13,19 +15,24 @@
 import { PgAioBackend } from "../aio/backend";
 import { PgAioHandle } from "../aio/handle";
 import { E_MEMORY_LIMIT, fail } from "../errors";
-import { MAX_IO_WORKERS, RESOURCE_OWNERS } from "../aio/types";
+import {
+  MAX_IO_WORKERS, NUM_BUFFER_PARTITIONS, RESOURCE_OWNERS, SYNC_REQUESTS, WRITE_SLOTS_MAX,
+} from "../aio/types";
 import {
   block_size, fixMaxConcurrency, io_max_combine_limit, io_max_concurrency, local_memory,
-  max_backends, max_files, shared_buffers, trace_size,
+  io_frames, max_backends, max_files, shared_buffers, trace_size,
 } from "./settings";
 import {
+  BUFFER_CONTROL_BYTES, BUFFER_DESC_BYTES, BUFFER_PARTITION_BYTES, BUFFER_PIN_BYTES,
+  BUFFER_SCRATCH_BYTES, MD_FILE_BYTES,
+  SYNC_REQUEST_BYTES, WRITE_SLOT_BYTES,
   BACKEND_SHIFT, CTL_AT, CTL_BYTES, DATA_BYTES, DOORBELL_BYTES, FILE_BYTES, FRAME_OWNER_BYTES,
   HANDLE_SHIFT, IOVEC_BYTES, RESOWNER_BYTES, TRACE_BYTES, WORKER_BYTES, WORKER_CONTROL_BYTES,
   WORKER_SCRATCH_BYTES,
 } from "./sizes";
 
 /** Raised whenever a field below or in a structure moves. */
-export const LAYOUT_VERSION: u32 = 4;
+export const LAYOUT_VERSION: u32 = 6;
 export const SHMEM_MAGIC: u32 = 0x49414750; // "PGAI" in a dump
 
 const FRAME_ALIGN: u64 = 4096; // O_DIRECT on any device
@@ -46,7 +53,7 @@ export const CTL_READY: u32 = 2;
   io_max_concurrency: u32; //  20  handles per backend, derived if it was -1
   io_max_combine_limit: u32; // 24  iovecs and handle data per handle
   max_backends: u32; //        28  slots
-  shared_buffers: u32; //      32  page frames
+  shared_buffers: u32; //      32  pages of the buffer pool
   block_size: u32; //          36  bytes of a page frame
   local_memory: u32; //        40  bytes of each backend's own area
   trace_size: u32; //          44  entries of the trace ring
@@ -79,7 +86,19 @@ export const CTL_READY: u32 = 2;
   io_worker_idle_timeout: u32; // 152  ms until one above the minimum leaves
   io_worker_launch_interval: u32; // 156  ms between launches above the minimum
   worker_scratch: u32; //     160  offset of the I/O workers' room for paths
-  host_callbacks: u32; //     164  phases of host callbacks 32 .. 63, a byte each (32 bytes)
+  io_frames: u32; //          164  page frames
+  buffers: u32; //            168  offset of the pages of the buffer pool, 4 KiB aligned
+  buffer_control: u32; //     172  offset of PgAioBufferControl
+  buffer_descs: u32; //       176  offset of BufferDesc[shared_buffers]
+  buffer_table: u32; //       180  offset of the heads of the mapping table's chains
+  buffer_partitions: u32; //  184  offset of the mapping table's locks
+  buffer_pins: u32; //        188  offset of each backend's own pin counts, u16 per buffer
+  write_slots: u32; //        192  offset of WriteSlot[]
+  write_frames: u32; //       196  offset of the pages that are written, 4 KiB aligned
+  sync_requests: u32; //      200  offset of SyncRequest[]
+  md_files: u32; //           204  offset of MdFile[], each backend's open segments
+  buffer_scratch: u32; //     208  offset of each backend's room for lists of buffers
+  host_callbacks: u32; //     212  phases of host callbacks 32 .. 63, a byte each (32 bytes)
 }
 if (offsetof<PgAioCtl>("host_callbacks") + 32 > CTL_BYTES) ERROR("PgAioCtl outgrew its place");
 
@@ -100,6 +119,17 @@ export let done_returns_at: usize = 0;
 export let worker_control_at: usize = 0;
 export let workers_at: usize = 0;
 export let files_at: usize = 0;
+export let buffers_at: usize = 0;
+export let buffer_control_at: usize = 0;
+export let buffer_descs_at: usize = 0;
+export let buffer_table_at: usize = 0;
+export let buffer_partitions_at: usize = 0;
+export let buffer_pins_at: usize = 0;
+export let write_slots_at: usize = 0;
+export let write_frames_at: usize = 0;
+export let sync_requests_at: usize = 0;
+export let md_files_at: usize = 0;
+export let buffer_scratch_at: usize = 0;
 
 @inline export function ctl(): PgAioCtl { return changetype<PgAioCtl>(CTL_AT); }
 @inline export function backendAt(procno: u32): PgAioBackend {
@@ -131,6 +161,21 @@ export let files_at: usize = 0;
 @inline export function doneReturnsMax(): u32 { return io_max_concurrency + 1; }
 @inline export function doneReturnsBytes(): u32 { return (4 * doneReturnsMax() + 127) & ~127; }
 
+/** Open segments a backend keeps: each I/O in flight needs its own, and some are not in use. */
+@inline export function mdFilesMax(): u32 { return io_max_concurrency + 16; }
+/** Chains of the mapping table: a power of two, not fewer than the buffers. */
+@inline export function bufferTableSize(): u32 {
+  return shared_buffers <= 1 ? 1 : (1 as u32) << (32 - clz<u32>(shared_buffers - 1));
+}
+/** Bytes of one backend's pin counts. */
+@inline export function bufferPinsBytes(): u32 {
+  return (shared_buffers * BUFFER_PIN_BYTES + 127) & ~127;
+}
+/** Runs of pages that can be on their way to a file at once, for all backends. */
+@inline export function writeSlots(): u32 {
+  return max<u32>(2, min<u32>(WRITE_SLOTS_MAX, shared_buffers / (8 * io_max_combine_limit)));
+}
+
 /** Where each region ends up, for the settings in force; `end` is the size of it all. */
 let end: u64 = 0;
 @inline function region(bytes: u64, align: u64 = 128): u64 {
@@ -155,10 +200,21 @@ export function layOut(to: PgAioCtl | null): u64 {
   const worker_scratch = region(<u64>MAX_IO_WORKERS * WORKER_SCRATCH_BYTES);
   const resowners = region(<u64>max_backends * RESOURCE_OWNERS * RESOWNER_BYTES);
   const files = region(<u64>max_files * FILE_BYTES);
-  const frame_owners = region(<u64>shared_buffers * FRAME_OWNER_BYTES);
+  const frame_owners = region(<u64>io_frames * FRAME_OWNER_BYTES);
+  const md_files = region(<u64>max_backends * mdFilesMax() * MD_FILE_BYTES);
+  const buffer_control = region(BUFFER_CONTROL_BYTES);
+  const buffer_descs = region(<u64>shared_buffers * BUFFER_DESC_BYTES);
+  const buffer_table = region(<u64>bufferTableSize() * 4);
+  const buffer_partitions = region(NUM_BUFFER_PARTITIONS * BUFFER_PARTITION_BYTES);
+  const buffer_pins = region(<u64>max_backends * bufferPinsBytes());
+  const write_slots = region(writeSlots() * WRITE_SLOT_BYTES);
+  const buffer_scratch = region(<u64>max_backends * BUFFER_SCRATCH_BYTES);
+  const sync_requests = region(SYNC_REQUESTS * SYNC_REQUEST_BYTES);
   const trace = region(<u64>trace_size * TRACE_BYTES);
   const local = region(<u64>max_backends * local_memory, FRAME_ALIGN);
-  const frames = region(<u64>shared_buffers * block_size, FRAME_ALIGN);
+  const frames = region(<u64>io_frames * block_size, FRAME_ALIGN);
+  const write_frames = region(<u64>writeSlots() * io_max_combine_limit * block_size, FRAME_ALIGN);
+  const buffers = region(<u64>shared_buffers * block_size, FRAME_ALIGN);
   if (to !== null && end <= MEMORY_LIMIT) {
     to.size = <u32>end;
     to.io_handle_count = <u32>handles;
@@ -177,6 +233,17 @@ export function layOut(to: PgAioCtl | null): u64 {
     to.trace = <u32>trace;
     to.local = <u32>local;
     to.frames = <u32>frames;
+    to.buffers = <u32>buffers;
+    to.md_files = <u32>md_files;
+    to.buffer_control = <u32>buffer_control;
+    to.buffer_descs = <u32>buffer_descs;
+    to.buffer_table = <u32>buffer_table;
+    to.buffer_partitions = <u32>buffer_partitions;
+    to.buffer_pins = <u32>buffer_pins;
+    to.write_slots = <u32>write_slots;
+    to.write_frames = <u32>write_frames;
+    to.buffer_scratch = <u32>buffer_scratch;
+    to.sync_requests = <u32>sync_requests;
   }
   return end;
 }
@@ -212,4 +279,15 @@ export function adoptLayout(): void {
   local_at = from.local;
   frames_at = from.frames;
   memory_end = from.size;
+  buffers_at = from.buffers;
+  buffer_control_at = from.buffer_control;
+  buffer_descs_at = from.buffer_descs;
+  buffer_table_at = from.buffer_table;
+  buffer_partitions_at = from.buffer_partitions;
+  buffer_pins_at = from.buffer_pins;
+  write_slots_at = from.write_slots;
+  write_frames_at = from.write_frames;
+  sync_requests_at = from.sync_requests;
+  md_files_at = from.md_files;
+  buffer_scratch_at = from.buffer_scratch;
 }

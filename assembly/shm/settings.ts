@@ -16,7 +16,7 @@ export const GUC_IO_MAX_CONCURRENCY: u32 = 1; // handles per backend; -1 derives
 export const GUC_IO_MAX_COMBINE_LIMIT: u32 = 2; // iovecs and handle data per handle
 export const GUC_IO_COMBINE_LIMIT: u32 = 3; // blocks per I/O wanted, clamped to the one above
 export const GUC_MAX_BACKENDS: u32 = 4; // instances that may issue I/O
-export const GUC_SHARED_BUFFERS: u32 = 5; // page frames in the memory
+export const GUC_SHARED_BUFFERS: u32 = 5; // pages of the buffer pool
 export const GUC_BLOCK_SIZE: u32 = 6; // bytes of a page
 export const GUC_LOCAL_MEMORY: u32 = 7; // bytes of each backend's own area
 export const GUC_TRACE_SIZE: u32 = 8; // entries of the trace ring, a power of two
@@ -29,7 +29,13 @@ export const GUC_IO_WORKER_LAUNCH_INTERVAL: u32 = 14; // ms between two launches
 export const GUC_SEGMENT_SIZE: u32 = 15; // blocks of a relation's file
 export const GUC_MAX_FILES: u32 = 16; // files that other threads can open again
 export const GUC_CALLBACKS_EVERYWHERE: u32 = 17; // bit n: every thread loads host callback 32 + n
-export const GUC_COUNT: u32 = 18;
+export const GUC_IO_FRAMES: u32 = 18; // page frames for I/O without the buffer pool
+export const GUC_TEMP_BUFFERS: u32 = 19; // local buffers, taken from the page frames on first use
+export const GUC_ZERO_DAMAGED_PAGES: u32 = 20; // 1: invalid pages are zeroed as they are read
+export const GUC_IGNORE_CHECKSUM_FAILURE: u32 = 21; // 1: failures are warned of only
+export const GUC_EFFECTIVE_IO_CONCURRENCY: u32 = 40; // I/Os at once of a read stream
+export const GUC_MAINTENANCE_IO_CONCURRENCY: u32 = 41; // the same for READ_STREAM_MAINTENANCE
+export const GUC_COUNT: u32 = 42;
 
 /** PostgreSQL's processes that are not backends: 6 and MAX_IO_WORKERS (proc.h). */
 export const NUM_AUXILIARY_PROCS: u32 = 38;
@@ -42,6 +48,10 @@ export let io_max_combine_limit: u32 = 16;
 export let io_combine_limit: u32 = 16;
 export let max_backends: u32 = 16;
 export let shared_buffers: u32 = 16384;
+export let io_frames: u32 = 1024;
+export let temp_buffers: u32 = 1024;
+export let zero_damaged_pages: bool = false;
+export let ignore_checksum_failure: bool = false;
 export let block_size: u32 = 8192;
 export let local_memory: u32 = 65536;
 export let trace_size: u32 = 4096;
@@ -49,6 +59,12 @@ export let data_checksums: bool = true;
 export let segment_size: u32 = 131072;
 export let max_files: u32 = 256;
 export let callbacks_everywhere: u32 = 0;
+
+/** Each instance's own: I/Os at once of its read streams, 0 reads synchronously. */
+export let effective_io_concurrency: u32 = 16;
+export let maintenance_io_concurrency: u32 = 16;
+/** Most that either can be (bufmgr.h). */
+export const MAX_IO_CONCURRENCY: i32 = 1000;
 
 /** True once the memory is laid out: from then on what shaped it stays. */
 let fixed: bool = false;
@@ -68,6 +84,7 @@ export function publishSettings(to: PgAioCtl): void {
   to.io_max_combine_limit = io_max_combine_limit;
   to.max_backends = max_backends;
   to.shared_buffers = shared_buffers;
+  to.io_frames = io_frames;
   to.block_size = block_size;
   to.local_memory = local_memory;
   to.trace_size = trace_size;
@@ -89,6 +106,7 @@ export function adoptSettings(from: PgAioCtl): void {
   io_max_combine_limit = from.io_max_combine_limit;
   max_backends = from.max_backends;
   shared_buffers = from.shared_buffers;
+  io_frames = from.io_frames;
   block_size = from.block_size;
   local_memory = from.local_memory;
   trace_size = from.trace_size;
@@ -110,6 +128,8 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_IO_COMBINE_LIMIT: return value >= 1 && value <= <i32>PG_IOV_MAX;
     case GUC_MAX_BACKENDS: return value >= 1 && value <= 1024;
     case GUC_SHARED_BUFFERS: return value >= 16 && value <= 1073741823;
+    case GUC_IO_FRAMES: return value >= 0 && value <= 1073741823;
+    case GUC_TEMP_BUFFERS: return value >= 100 && value <= 1073741823;
     case GUC_BLOCK_SIZE: return value >= 1024 && value <= 32768 && isPowerOfTwo(value);
     case GUC_LOCAL_MEMORY: return value >= 4096 && value <= 67108864 && (value & 4095) == 0;
     case GUC_TRACE_SIZE: return value >= 16 && value <= 1048576 && isPowerOfTwo(value);
@@ -120,17 +140,29 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_SEGMENT_SIZE: return value >= 1;
     case GUC_MAX_FILES: return value >= 1 && value <= 65536;
     case GUC_CALLBACKS_EVERYWHERE: return true;
+    case GUC_EFFECTIVE_IO_CONCURRENCY:
+    case GUC_MAINTENANCE_IO_CONCURRENCY: return value >= 0 && value <= MAX_IO_CONCURRENCY;
     case GUC_TRACE:
+    case GUC_ZERO_DAMAGED_PAGES:
+    case GUC_IGNORE_CHECKSUM_FAILURE:
     case GUC_DATA_CHECKSUMS: return value == 0 || value == 1;
     default: return false;
   }
+}
+
+/** Whether each backend has its own, to be changed at any time. */
+function isOwn(guc: u32): bool {
+  assert(guc < GUC_COUNT);
+  return guc == GUC_IO_COMBINE_LIMIT || guc == GUC_TEMP_BUFFERS || guc == GUC_ZERO_DAMAGED_PAGES
+    || guc == GUC_IGNORE_CHECKSUM_FAILURE || guc == GUC_EFFECTIVE_IO_CONCURRENCY
+    || guc == GUC_MAINTENANCE_IO_CONCURRENCY;
 }
 
 /** Sets GUC_* `guc`. What shapes the memory can be set only before AioShmemInit. */
 export function pgaio_set_guc(guc: u32, value: i32): i32 {
   if (!inRange(guc, value)) return fail(E_BAD_SETTING, -1, 0, guc, value);
   const word = wordOf(guc);
-  if (guc != GUC_IO_COMBINE_LIMIT && (word == 0) == fixed) {
+  if (!isOwn(guc) && (word == 0) == fixed) {
     return fail(E_SETTING_LATE, -1, 0, guc, value);
   }
   if (word != 0) {
@@ -142,8 +174,14 @@ export function pgaio_set_guc(guc: u32, value: i32): i32 {
     case GUC_IO_MAX_CONCURRENCY: { io_max_concurrency = value; break; }
     case GUC_IO_MAX_COMBINE_LIMIT: { io_max_combine_limit = value; break; }
     case GUC_IO_COMBINE_LIMIT: { io_combine_limit = value; break; }
+    case GUC_EFFECTIVE_IO_CONCURRENCY: { effective_io_concurrency = value; break; }
+    case GUC_MAINTENANCE_IO_CONCURRENCY: { maintenance_io_concurrency = value; break; }
     case GUC_MAX_BACKENDS: { max_backends = value; break; }
     case GUC_SHARED_BUFFERS: { shared_buffers = value; break; }
+    case GUC_IO_FRAMES: { io_frames = value; break; }
+    case GUC_TEMP_BUFFERS: { temp_buffers = value; break; }
+    case GUC_ZERO_DAMAGED_PAGES: { zero_damaged_pages = value == 1; break; }
+    case GUC_IGNORE_CHECKSUM_FAILURE: { ignore_checksum_failure = value == 1; break; }
     case GUC_BLOCK_SIZE: { block_size = value; break; }
     case GUC_LOCAL_MEMORY: { local_memory = value; break; }
     case GUC_TRACE_SIZE: { trace_size = value; break; }
@@ -166,8 +204,14 @@ export function pgaio_get_guc(guc: u32): i32 {
     case GUC_IO_MAX_CONCURRENCY: return io_max_concurrency;
     case GUC_IO_MAX_COMBINE_LIMIT: return io_max_combine_limit;
     case GUC_IO_COMBINE_LIMIT: return io_combine_limit;
+    case GUC_EFFECTIVE_IO_CONCURRENCY: return effective_io_concurrency;
+    case GUC_MAINTENANCE_IO_CONCURRENCY: return maintenance_io_concurrency;
     case GUC_MAX_BACKENDS: return max_backends;
     case GUC_SHARED_BUFFERS: return shared_buffers;
+    case GUC_IO_FRAMES: return io_frames;
+    case GUC_TEMP_BUFFERS: return temp_buffers;
+    case GUC_ZERO_DAMAGED_PAGES: return <i32>zero_damaged_pages;
+    case GUC_IGNORE_CHECKSUM_FAILURE: return <i32>ignore_checksum_failure;
     case GUC_BLOCK_SIZE: return block_size;
     case GUC_LOCAL_MEMORY: return local_memory;
     case GUC_TRACE_SIZE: return trace_size;

@@ -1,7 +1,8 @@
 /**
- * Page frames: block_size bytes each, 4 KiB aligned, what I/O reads into and writes from. A backend
- * takes runs of neighbours and gives them back; an owner table in shared memory keeps backends out
- * of each other's frames. Rare (buffers are taken once and used for many I/Os), hence one lock.
+ * Page frames: io_frames times block_size bytes, 4 KiB aligned, for I/O beside the buffer pool and
+ * for temporary relations. A backend takes runs of neighbours and gives them back; an owner table
+ * in shared memory keeps backends out of each other's frames. Rare (taken once and used for many
+ * I/Os), hence one lock.
  */
 import { E_BAD_FRAME, E_NO_BACKEND, OK, fail } from "../errors";
 import { my_procno } from "../aio/backend";
@@ -9,7 +10,7 @@ import { NONE } from "../aio/types";
 import { lockAcquire, lockRelease } from "../shm/lock";
 import { PgAioCtl, ctl, frame_owners_at, frames_at } from "../shm/layout";
 import { CTL_AT, FRAME_OWNER_BYTES } from "../shm/sizes";
-import { block_size, shared_buffers } from "../shm/settings";
+import { block_size, io_frames } from "../shm/settings";
 
 @inline function lockWord(): usize { return CTL_AT + offsetof<PgAioCtl>("frame_lock"); }
 @inline function ownerSlot(frame: u32): usize {
@@ -20,10 +21,10 @@ import { block_size, shared_buffers } from "../shm/settings";
 /** Takes `count` neighbouring frames. Their address, or 0 when no run of that length is free. */
 export function pgaio_frames_alloc(count: u32): f64 {
   if (my_procno == NONE) return <f64>fail(E_NO_BACKEND);
-  if (count == 0 || count > shared_buffers) return <f64>fail(E_BAD_FRAME, NONE, 0, 0, count);
+  if (count == 0 || count > io_frames) return <f64>fail(E_BAD_FRAME, NONE, 0, 0, count);
   lockAcquire(lockWord());
-  let first = findRun(ctl().frame_hint, shared_buffers, count);
-  if (first == NONE) first = findRun(0, shared_buffers, count);
+  let first = findRun(ctl().frame_hint, io_frames, count);
+  if (first == NONE) first = findRun(0, io_frames, count);
   if (first != NONE) {
     for (let i: u32 = 0; i < count; i++) store<u16>(ownerSlot(first + i), <u16>ownerTag());
     ctl().frame_hint = first + count;
@@ -48,7 +49,7 @@ export function pgaio_frames_free(at: u32, count: u32): i32 {
   const from = <usize>at - frames_at;
   const first = <u32>(from / block_size);
   const inside = <usize>at >= frames_at && from % block_size == 0 && count > 0
-    && <u64>first + count <= shared_buffers;
+    && <u64>first + count <= io_frames;
   if (!inside) return fail(E_BAD_FRAME, NONE, 0, at, count);
   lockAcquire(lockWord());
   let mine = true;
@@ -64,7 +65,7 @@ export function pgaio_frames_free(at: u32, count: u32): i32 {
 export function freeFramesOf(procno: i32): void {
   assert(procno >= 0);
   lockAcquire(lockWord());
-  for (let frame: u32 = 0; frame < shared_buffers; frame++) {
+  for (let frame: u32 = 0; frame < io_frames; frame++) {
     if (load<u16>(ownerSlot(frame)) == procno + 1) store<u16>(ownerSlot(frame), 0);
   }
   lockRelease(lockWord());

@@ -3,20 +3,73 @@
  * md_readv_complete; its write twin is ours), or bytes of a plain file. First to run at completion,
  * so registered last.
  */
-import { logNow } from "../aio/callback";
+import { logNow, pgaio_io_register_callbacks } from "../aio/callback";
 import { PgAioHandle } from "../aio/handle";
 import {
   errnoOf, now_result, now_word, resultStatus, resultWord, setNow,
 } from "../aio/result";
-import { targetDataOf } from "../aio/target";
+import { pgaio_io_start_readv, pgaio_io_start_writev } from "../aio/io";
+import { pgaio_io_set_target_smgr, targetDataOf } from "../aio/target";
 import {
   FILE_OP_SHIFT, PGAIO_HCB_FILE, PGAIO_HCB_INVALID, PGAIO_HCB_MD_READV, PGAIO_HCB_MD_WRITEV,
-  PGAIO_OP_WRITEV, PGAIO_RS_ERROR, PGAIO_RS_PARTIAL,
+  PGAIO_HF_BUFFERED, PGAIO_OP_READV, PGAIO_OP_WRITEV, PGAIO_RS_ERROR, PGAIO_RS_PARTIAL,
 } from "../aio/types";
-import { block_size } from "../shm/settings";
+import { E_SMGR_READ_CROSSES, E_SMGR_WRITE_CROSSES } from "../errors";
+import { iovecsOf } from "../shm/layout";
+import { block_size, io_max_combine_limit, segment_size } from "../shm/settings";
+import { REL_FORK_MASK, REL_TEMP, RelFileRef } from "./buf";
+import { failAbout, maxCombine, segmentFor } from "./smgr";
 
 export function mdReadvComplete(ioh: PgAioHandle): void { mdComplete(ioh, PGAIO_HCB_MD_READV); }
 export function mdWritevComplete(ioh: PgAioHandle): void { mdComplete(ioh, PGAIO_HCB_MD_WRITEV); }
+
+/**
+ * Starts reading or writing `nblocks` blocks of `rel` from `block` on, from or to the pages whose
+ * addresses stand at `pages` (mdstartreadv, FileStartReadV; the write twins are ours). Consumes the
+ * handle unless it fails. Neighbours in memory share an iovec.
+ */
+export function mdStart(at: u32, op: u32, rel: usize, block: u32, nblocks: u32,
+  pages: usize): i32 {
+  assert(op == PGAIO_OP_READV || op == PGAIO_OP_WRITEV);
+  const reads = op == PGAIO_OP_READV;
+  if (nblocks > maxCombine(block)) {
+    const code = reads ? E_SMGR_READ_CROSSES : E_SMGR_WRITE_CROSSES;
+    return failAbout(code, rel, block / segment_size, block, nblocks);
+  }
+  const fd = segmentFor(rel, block, false);
+  if (fd < 0) return fd;
+  const fork = changetype<RelFileRef>(rel);
+  let rc = pgaio_io_set_target_smgr(at, fork.spcOid, fork.dbOid, fork.relNumber,
+    fork.bits & REL_FORK_MASK, block, nblocks, (fork.bits & REL_TEMP) != 0 ? 1 : 0);
+  if (rc < 0) return rc;
+  rc = pgaio_io_register_callbacks(at, reads ? PGAIO_HCB_MD_READV : PGAIO_HCB_MD_WRITEV, 0);
+  if (rc < 0) return rc;
+  const ioh = changetype<PgAioHandle>(at);
+  ioh.flags |= <u8>PGAIO_HF_BUFFERED;
+  const count = fillIovecs(ioh, nblocks, pages);
+  const offset = <f64>(block % segment_size) * <f64>block_size;
+  return reads ? pgaio_io_start_readv(at, fd, count, offset)
+    : pgaio_io_start_writev(at, fd, count, offset);
+}
+
+function fillIovecs(ioh: PgAioHandle, nblocks: u32, pages: usize): u32 {
+  const iovecs = iovecsOf(ioh);
+  assert(nblocks > 0 && nblocks <= io_max_combine_limit);
+  let count: u32 = 0;
+  let end: u32 = 0;
+  for (let i: u32 = 0; i < nblocks; i++) {
+    const page = load<u32>(pages + 4 * <usize>i);
+    const iov = iovecs + 8 * <usize>count;
+    if (count > 0 && page == end) store<u32>(iov - 8, load<u32>(iov - 8, 4) + block_size, 4);
+    else {
+      store<u32>(iov, page);
+      store<u32>(iov, block_size, 4);
+      count++;
+    }
+    end = page + block_size;
+  }
+  return count;
+}
 
 /** Bytes become whole blocks; none at all is an error without errno, too few are PARTIAL. */
 function mdComplete(ioh: PgAioHandle, id: u32): void {

@@ -42,29 +42,53 @@ export function pageReadvComplete(ioh: PgAioHandle, flags: u32): void {
   // What callbacks before made of the result is no bound: only bytes that came are looked at.
   const moved: u32 = ioh.result < 0 ? 0 : min<u32>(ioh.result, ioh.length);
   const read: u32 = failed ? 0 : min(min<u32>(now_result, asked), moved / block_size);
-  errors = zeroed = ignored = checkfails = 0;
+  startPages();
   const slots = min(asked, io_max_combine_limit);
   for (let i: u32 = 0; i < slots; i++) {
-    const verdict = i < read ? onePage(ioh, target.blockNum, i, flags) : VERDICT_NOT_READ;
+    const verdict = i < read ? checkPage(ioh, pageAt(ioh, i), i, flags, PGAIO_HCB_PAGE_READV)
+      : VERDICT_NOT_READ;
     store<u64>(dataOf(ioh) + 8 * <usize>i, verdict);
   }
-  if (failed || errors + zeroed + ignored == 0) return;
+  if (!failed) endPages(ioh, PGAIO_HCB_PAGE_READV);
+}
+
+/** Counts begin anew: the pages of one I/O are looked at. */
+export function startPages(): void {
+  assert(ERROR_PAGES_MAX >= io_max_combine_limit);
+  errors = zeroed = ignored = checkfails = 0;
+}
+const ERROR_PAGES_MAX: u32 = 128;
+
+/** A page that was found bad before, by a thread that ended since. */
+export function countLost(offset: u32): void {
+  assert(offset < ERROR_PAGES_MAX);
+  if (errors++ == 0) first_error = offset;
+}
+
+/** What was found becomes the result, if anything was. `id`: the callback that speaks. */
+export function endPages(ioh: PgAioHandle, id: u32): void {
+  assert(resultStatus(now_word) != PGAIO_RS_ERROR);
+  if (errors + zeroed + ignored == 0) return;
   const first = errors > 0 ? first_error : zeroed > 0 ? first_zeroed : first_ignored;
-  const id = PGAIO_HCB_PAGE_READV;
   setNow(readvErrorWord(id, errors, zeroed, ignored, checkfails, first), now_result);
   reportResult(DEBUG1, ioh, now_word, now_result);
 }
 
-/** Verifies one page, counts and logs what is wrong with it. */
-function onePage(ioh: PgAioHandle, blockNum: u32, offset: u32, flags: u32): u64 {
-  const page = pageAt(ioh, offset);
-  const verdict = page_verify(page, blockNum + offset, block_size, data_checksums);
+/** Whether the last page that checkPage looked at may be used. */
+export let page_usable: bool = false;
+
+/** Verifies one page, counts and logs what is wrong with it. `offset`: its block in the I/O. */
+export function checkPage(ioh: PgAioHandle, page: usize, offset: u32, flags: u32, id: u32): u64 {
+  const block = targetDataOf(ioh).blockNum + offset;
+  const verdict = page_verify(page, block, block_size, data_checksums);
   const bits = <u32>(verdict >> 32);
   const checkfail = (bits & PAGE_VERDICT_CHECKSUM_FAILED) != 0;
   const broken = (bits & (PAGE_VERDICT_HEADER_BAD | PAGE_VERDICT_GARBAGE)) != 0;
+  page_usable = true;
   if (!checkfail && !broken) return verdict;
   const ignore = !broken && (flags & READ_BUFFERS_IGNORE_CHECKSUM_FAILURES) != 0;
   const zero = !ignore && (flags & READ_BUFFERS_ZERO_ON_ERROR) != 0;
+  page_usable = ignore || zero;
   if (checkfail) {
     checkfails++;
     report(LOG, REPORT_CHECKSUM, ioh, <u32>verdict & 0xffff, (<u32>verdict >>> 16) & 0xffff);
@@ -75,8 +99,9 @@ function onePage(ioh: PgAioHandle, blockNum: u32, offset: u32, flags: u32): u64 
     memory.fill(page, 0, block_size);
     if (zeroed++ == 0) first_zeroed = offset;
   } else if (errors++ == 0) first_error = offset;
-  const word = readvErrorWord(PGAIO_HCB_PAGE_READV, <u32>(!ignore && !zero), <u32>zero, <u32>ignore,
-    <u32>checkfail, offset);
+  assert(id != 0);
+  const word = readvErrorWord(id, <u32>page_usable ^ 1, <u32>zero, <u32>ignore, <u32>checkfail,
+    offset);
   reportResult(LOG_SERVER_ONLY, ioh, word, 1);
   return verdict;
 }

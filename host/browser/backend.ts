@@ -29,6 +29,7 @@ export interface AioToken {
   readonly provider: ProviderSpec | undefined;
   readonly callbackModules: readonly string[];
   readonly tablespaceVersionDirectory: string | undefined;
+  readonly dataDirectory: string | undefined;
   readonly threads: ThreadRegistry;
 }
 
@@ -86,6 +87,7 @@ export async function createBackend(
     provider: provider.spec,
     callbackModules: urls,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
+    dataDirectory: options.dataDirectory,
     threads,
   };
   if (joining === undefined) watchThreads(threads, core);
@@ -102,11 +104,13 @@ export function joinBackend(token: AioToken, options: BrowserHostOptions): Promi
   }
   const provider = options.provider ?? token.provider;
   if (provider === undefined) throw unshareable('attach needs the option `provider`');
-  const { memory, threads, module, callbackModules, tablespaceVersionDirectory } = token;
+  const { memory, threads, module, callbackModules } = token;
+  const { tablespaceVersionDirectory, dataDirectory } = token;
   const inherited = {
     wasmModule: module,
     callbackModules,
     ...(tablespaceVersionDirectory === undefined ? {} : { tablespaceVersionDirectory }),
+    ...(dataDirectory === undefined ? {} : { dataDirectory }),
   };
   return createBackend({ ...inherited, ...options, provider }, {}, { memory, threads });
 }
@@ -211,6 +215,7 @@ function startPool(
     provider: token.provider,
     callbackModules: token.callbackModules,
     tablespaceVersionDirectory: token.tablespaceVersionDirectory,
+    dataDirectory: token.dataDirectory,
     starter: core.host.thread,
     records: options.onStep !== undefined,
   };

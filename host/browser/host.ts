@@ -29,6 +29,8 @@ export interface BrowserHostOptions {
   readonly onReport?: (report: AioReport) => void;
   /** Name of the version directory in tablespaces. @default PostgreSQL 18's */
   readonly tablespaceVersionDirectory?: string;
+  /** Folder of the relations' files, for `aio.relation()`. @default '' */
+  readonly dataDirectory?: string;
   /** Modules with callbacks that every backend and I/O worker loads, by absolute URL. */
   readonly callbackModules?: readonly (string | URL)[];
   /**
@@ -95,6 +97,7 @@ export async function browserHost(
     module: await coreModule(parts.shared, options.wasmModule),
     onReport: options.onReport ?? warn,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
+    dataDirectory: options.dataDirectory,
   };
 }
 
@@ -112,6 +115,7 @@ const HOST_OPTIONS = [
   'device',
   'onReport',
   'tablespaceVersionDirectory',
+  'dataDirectory',
   'callbackModules',
   'wasmModule',
   'workerUrl',

@@ -16,6 +16,7 @@ interface AccessHandle {
   write(buffer: Uint8Array, options: { readonly at: number }): number;
   flush(): void;
   getSize(): number;
+  truncate(bytes: number): void;
   close(): void;
 }
 type Access = (options: { readonly mode: string }) => Promise<AccessHandle>;
@@ -100,6 +101,11 @@ export function opfsProvider(root = ''): PreparingProvider {
       const file = opened.get(fd);
       if (file === undefined) throw failure('stat', `descriptor ${fd}`, EBADF);
       return file.handle.getSize();
+    },
+    truncate(fd, bytes) {
+      const file = opened.get(fd);
+      if (file === undefined || !file.writes) throw failure('truncate', `descriptor ${fd}`, EBADF);
+      file.handle.truncate(bytes);
     },
     close(fd) {
       const path = opened.get(fd)?.path ?? '';

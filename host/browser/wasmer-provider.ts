@@ -52,6 +52,7 @@ interface OpenFile {
 const ROOT_FD = 4;
 const FOLLOW_LINKS = 1;
 const O_CREAT = 1;
+const O_EXCL = 4;
 /** fd_datasync, fd_read, fd_seek and fd_filestat_get; fd_write besides for writing. */
 const RIGHTS_READ = 0x07n | (1n << 21n);
 const RIGHTS_WRITE = 0x40n | (1n << 22n);
@@ -60,6 +61,7 @@ const STAT_SIZE_OFFSET = 32;
 const STAT_BYTES = 64;
 const FILETYPE_DIRECTORY = 3;
 const WASI_SUCCESS = 0;
+const ENOENT = 2;
 const EIO = 5;
 const EBADF = 9;
 const EISDIR = 21;
@@ -146,6 +148,21 @@ function providerOver(store: Files): WasmerProvider {
       opened.clear();
     },
     put: (path, bytes) => put(current, absolute(path), bytes),
+    truncate(fd, bytes) {
+      const target = opened.get(fd);
+      if (target === undefined || !target.writes) {
+        throw failure('truncate', `descriptor ${fd}`, EBADF);
+      }
+      resize(current, absolute(target.path), bytes);
+      bound().fd_filestat_set_size(fd, BigInt(bytes));
+    },
+    unlink(path) {
+      try {
+        current.removeFile(absolute(path));
+      } catch {
+        throw failure('remove', path, ENOENT);
+      }
+    },
     bytesOf: (path) => bytesOf(current, absolute(path)),
   };
 }
@@ -281,6 +298,17 @@ function overwrite(store: Files, path: string, data: Uint8Array, offset: number)
   }
 }
 
+/** Cuts a file or lengthens it with zeros. */
+function resize(store: Files, path: string, bytes: number): void {
+  const file = store.open(path, { read: true, write: true });
+  try {
+    file.setLength(BigInt(bytes));
+    file.flush();
+  } finally {
+    file.free();
+  }
+}
+
 function openFile(
   wasi: WasiFunctions,
   opened: Map<number, OpenFile>,
@@ -288,7 +316,7 @@ function openFile(
   flags: OpenFlags,
   scratch: Scratch,
 ): number {
-  const { write = false, create = false, direct = false } = flags;
+  const { write = false, create = false, exclusive = false, direct = false } = flags;
   if (direct) {
     throw new AioUnavailableError({
       code: 'PGAIO_NO_DIRECT',
@@ -307,7 +335,7 @@ function openFile(
     FOLLOW_LINKS,
     pathAt,
     encoded.length,
-    create ? O_CREAT : 0,
+    create ? O_CREAT | (exclusive ? O_EXCL : 0) : 0,
     rights,
     0n,
     0,

@@ -22,6 +22,7 @@ async function run(start: WorkerStart & WorkerIdentity): Promise<void> {
     shared: true,
     provider: await providerFrom(start.provider),
     tablespaceVersionDirectory: start.tablespaceVersionDirectory,
+    dataDirectory: start.dataDirectory,
     thread: start.thread,
     extraImports: recorder && (() => recorder.imports()),
   };

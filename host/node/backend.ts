@@ -18,6 +18,7 @@ export interface AioToken {
   readonly provider: ProviderSpec | undefined;
   readonly callbackModules: readonly string[];
   readonly tablespaceVersionDirectory: string | undefined;
+  readonly dataDirectory: string | undefined;
 }
 
 export interface Backend {
@@ -56,6 +57,7 @@ export async function createBackend(
     provider: host.provider.spec,
     callbackModules: urls,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
+    dataDirectory: options.dataDirectory,
   };
   watchThreads(core);
   const pool = startPool(core, token, memory !== undefined);
@@ -70,11 +72,12 @@ export function joinBackend(token: AioToken, options: NodeHostOptions): Promise<
   }
   const provider = options.provider ?? token.provider;
   if (provider === undefined) throw unshareable('attach needs the option `provider`');
-  const { callbackModules, tablespaceVersionDirectory } = token;
+  const { callbackModules, tablespaceVersionDirectory, dataDirectory } = token;
   const inherited = {
     provider,
     callbackModules,
     ...(tablespaceVersionDirectory === undefined ? {} : { tablespaceVersionDirectory }),
+    ...(dataDirectory === undefined ? {} : { dataDirectory }),
   };
   return createBackend({ ...inherited, ...options, provider }, {}, token.memory);
 }
@@ -121,6 +124,7 @@ function startPool(core: CoreInstance, token: AioToken, joined: boolean): NodePo
     provider: token.provider,
     callbackModules: token.callbackModules,
     tablespaceVersionDirectory: token.tablespaceVersionDirectory,
+    dataDirectory: token.dataDirectory,
     starter: threadId,
   });
 }

@@ -553,7 +553,7 @@ function temporaryDirectory(): string {
 async function demonstrate(flags: ScanFlags, signal: AbortSignal): Promise<number> {
   const path = temporaryDirectory();
   try {
-    const pg = await attach({ shared_buffers: 16, io_method: methodOf(flags) });
+    const pg = await attach({ shared_buffers: 16, io_frames: 16, io_method: methodOf(flags) });
     const page = pg.pgaio_frames_alloc(1);
     const bytes = new Uint8Array(pg.memory.buffer);
     const facts = makeDemoDirectory(path, (content, block) => {

@@ -12,9 +12,11 @@ import {
   fdatasyncSync,
   fstatSync,
   fsyncSync,
+  ftruncateSync,
   openSync,
   readSync,
   readvSync,
+  unlinkSync,
   writeSync,
   writevSync,
 } from 'node:fs';
@@ -37,6 +39,9 @@ export function directProvider(): IoProvider {
       open: openFile,
       size: (fd) => fstatSync(fd).size,
       close: (fd) => closeSync(fd),
+      truncate: (fd, bytes) =>
+        passing('truncate', `descriptor ${fd}`, () => ftruncateSync(fd, bytes)),
+      unlink: (path) => passing('remove', path, () => unlinkSync(path)),
     },
     { name: 'direct' },
   );
@@ -51,9 +56,10 @@ export function withSpec(provider: IoProvider, spec: ProviderSpec): IoProvider {
 }
 
 function openFile(path: string, flags: OpenFlags): number {
-  const { write = false, create = false, direct = false } = flags;
+  const { write = false, create = false, exclusive = false, direct = false } = flags;
   let bits = write || create ? constants.O_RDWR : constants.O_RDONLY;
   if (create) bits |= constants.O_CREAT;
+  if (create && exclusive) bits |= constants.O_EXCL;
   if (direct) bits |= directBit(path);
   try {
     return openSync(path, bits, 0o600);
@@ -83,6 +89,23 @@ export function openError(path: string, cause: unknown): AioIoError {
     path,
     cause,
   });
+}
+
+/** Passes a call on; what it throws becomes an error with its errno. */
+function passing(verb: string, path: string, call: () => void): void {
+  try {
+    call();
+  } catch (cause) {
+    const errno = errnoOfName(codeOf(cause)) ?? 5;
+    throw new AioIoError({
+      code: 'PGAIO_IO',
+      message: `could not ${verb} file "${path}": ${strerror(errno)}`,
+      sqlstate: sqlstateOfErrno(errno),
+      errno,
+      path,
+      cause,
+    });
+  }
 }
 
 function codeOf(error: unknown): string {

@@ -29,6 +29,11 @@ export interface NodeHostOptions {
   /** Name of the version directory in tablespaces. @default PostgreSQL 18's */
   readonly tablespaceVersionDirectory?: string;
   /**
+   * The cluster that relations are of: a directory, below `root` with provider `wasi`.
+   * @default the provider's own, or the current directory
+   */
+  readonly dataDirectory?: string;
+  /**
    * Modules with callbacks that every backend and I/O worker loads: each exports `callbacks`, an
    * object from id (32 .. 63) to AioCallback. I/Os with other callbacks stay with their issuer.
    */
@@ -44,9 +49,11 @@ export async function nodeHost(options: NodeHostOptions): Promise<CoreHost> {
     device: options.device,
     onReport: options.onReport ?? warn,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
+    dataDirectory: options.dataDirectory,
     thread: threadId,
     descriptorsEndWithThread: !isMainThread, // Node closes them, see trackUnmanagedFds
     keepAlive: keepAlive(),
+    turn: () => new Promise((resolve) => void setImmediate(resolve)),
     onEvent: publishEvent,
   };
 }
@@ -127,6 +134,7 @@ const HOST_OPTIONS = [
   'device',
   'onReport',
   'tablespaceVersionDirectory',
+  'dataDirectory',
   'callbackModules',
 ] as const satisfies readonly (keyof NodeHostOptions)[];
 

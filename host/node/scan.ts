@@ -299,7 +299,8 @@ export class DirectoryScan implements AsyncIterable<ScanFinding> {
       ioMaxCombineLimit: combineLimit,
       ioCombineLimit: combineLimit,
       ioMaxConcurrency,
-      sharedBuffers: Math.max(16, ioMaxConcurrency * combineLimit),
+      sharedBuffers: 16,
+      ioFrames: Math.max(16, ioMaxConcurrency * combineLimit),
       tablespaceVersionDirectory: tablespaceDirectory,
       onReport: () => undefined, // the verdicts say the same
     });

@@ -26,6 +26,8 @@ interface WasiFunctions extends WasiIo {
     fd: number,
   ): number;
   fd_filestat_get(fd: number, stat: number): number;
+  fd_filestat_set_size(fd: number, size: bigint): number;
+  path_unlink_file(dirFd: number, path: number, pathBytes: number): number;
   fd_close(fd: number): number;
 }
 
@@ -33,10 +35,12 @@ interface WasiFunctions extends WasiIo {
 const ROOT_FD = 3;
 const FOLLOW_LINKS = 1;
 const O_CREAT = 1;
+const O_EXCL = 4;
 /** fd_datasync, fd_read, fd_seek, fd_sync: what reading needs. fd_write besides for writing. */
 const RIGHTS_READ = 0x17n;
 const RIGHTS_WRITE = 0x40n;
 const RIGHT_FILESTAT_GET = 1n << 21n;
+const RIGHT_FILESTAT_SET_SIZE = 1n << 22n;
 const STAT_SIZE_OFFSET = 32;
 const STAT_BYTES = 64;
 const WASI_SUCCESS = 0;
@@ -86,6 +90,18 @@ export function wasiProvider(root: string): IoProvider {
     },
     size: (fd, scratch) => fileSize(bound(), fd, scratch),
     close: (fd) => void bound().fd_close(fd),
+    truncate(fd, bytes) {
+      const wasiErrno = bound().fd_filestat_set_size(fd, BigInt(bytes));
+      if (wasiErrno !== WASI_SUCCESS) {
+        throw failure('truncate', `descriptor ${fd}`, errnoOfWasi(wasiErrno));
+      }
+    },
+    unlink(path, scratch) {
+      checkInside(root, path);
+      const { at, bytes } = putPath(path, scratch);
+      const wasiErrno = bound().path_unlink_file(ROOT_FD, at, bytes);
+      if (wasiErrno !== WASI_SUCCESS) throw failure('remove', path, errnoOfWasi(wasiErrno));
+    },
     end: () => void bound().fd_close(ROOT_FD),
   };
   return withSpec(provider, { name: 'wasi', root });
@@ -126,7 +142,7 @@ function requireWasi(): { readonly WASI: typeof WASI } {
 }
 
 function openFile(wasi: WasiFunctions, path: string, flags: OpenFlags, scratch: Scratch): number {
-  const { write = false, create = false, direct = false } = flags;
+  const { write = false, create = false, exclusive = false, direct = false } = flags;
   if (direct) {
     throw new AioUnavailableError({
       code: 'PGAIO_NO_DIRECT',
@@ -134,19 +150,16 @@ function openFile(wasi: WasiFunctions, path: string, flags: OpenFlags, scratch: 
       hint: 'Use the provider `direct`, or open it without `direct`.',
     });
   }
-  const encoded = new TextEncoder().encode(path.replace(/^\/+/, ''));
-  const pathRoom = scratch.bytes - STAT_BYTES;
-  if (encoded.length > pathRoom) throw failure('open', path, ENAMETOOLONG);
-  const pathAt = scratch.at + STAT_BYTES;
-  new Uint8Array(scratch.memory.buffer).set(encoded, pathAt);
+  const encoded = putPath(path, scratch);
   const writes = write || create;
-  const rights = RIGHTS_READ | RIGHT_FILESTAT_GET | (writes ? RIGHTS_WRITE : 0n);
+  const changing = RIGHTS_WRITE | RIGHT_FILESTAT_SET_SIZE;
+  const rights = RIGHTS_READ | RIGHT_FILESTAT_GET | (writes ? changing : 0n);
   const wasiErrno = wasi.path_open(
     ROOT_FD,
     FOLLOW_LINKS,
-    pathAt,
-    encoded.length,
-    create ? O_CREAT : 0,
+    encoded.at,
+    encoded.bytes,
+    create ? O_CREAT | (exclusive ? O_EXCL : 0) : 0,
     rights,
     0n,
     0,
@@ -157,6 +170,15 @@ function openFile(wasi: WasiFunctions, path: string, flags: OpenFlags, scratch: 
 }
 const ENAMETOOLONG = 36;
 
+/** A path where WASI can read it, behind the place for what it answers. */
+function putPath(path: string, scratch: Scratch): { readonly at: number; readonly bytes: number } {
+  const encoded = new TextEncoder().encode(path.replace(/^\/+/, ''));
+  if (encoded.length > scratch.bytes - STAT_BYTES) throw failure('open', path, ENAMETOOLONG);
+  const at = scratch.at + STAT_BYTES;
+  new Uint8Array(scratch.memory.buffer).set(encoded, at);
+  return { at, bytes: encoded.length };
+}
+
 function fileSize(wasi: WasiFunctions, fd: number, scratch: Scratch): number {
   const wasiErrno = wasi.fd_filestat_get(fd, scratch.at);
   if (wasiErrno !== WASI_SUCCESS) {
@@ -166,7 +188,11 @@ function fileSize(wasi: WasiFunctions, fd: number, scratch: Scratch): number {
   return Number(view.getBigUint64(scratch.at + STAT_SIZE_OFFSET, true));
 }
 
-function failure(verb: 'open' | 'stat', path: string, errno: number): AioIoError {
+function failure(
+  verb: 'open' | 'stat' | 'truncate' | 'remove',
+  path: string,
+  errno: number,
+): AioIoError {
   return new AioIoError({
     code: verb === 'open' ? 'PGAIO_OPEN' : 'PGAIO_STAT',
     message: `could not ${verb} file "${path}": ${strerror(errno)}`,

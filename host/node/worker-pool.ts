@@ -11,6 +11,7 @@ export interface WorkerStart {
   readonly provider: ProviderSpec;
   readonly callbackModules: readonly string[];
   readonly tablespaceVersionDirectory: string | undefined;
+  readonly dataDirectory: string | undefined;
   /** Number of the thread that starts it. */
   readonly starter: number;
 }

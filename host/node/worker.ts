@@ -17,6 +17,7 @@ const host: CoreHost = {
   shared: true,
   provider: await providerFrom(start.provider),
   tablespaceVersionDirectory: start.tablespaceVersionDirectory,
+  dataDirectory: start.dataDirectory,
   thread: threadId,
 };
 const core = await CoreInstance.createWorker(host, start.memory, start.id, start.starter);

@@ -477,7 +477,7 @@ export class Invariants {
         world.fail(`in the end backend ${procno} is heir`);
     }
     const owners = world.ctl('frame_owners');
-    for (let frame = 0; frame < world.ctl('shared_buffers'); frame++) {
+    for (let frame = 0; frame < world.ctl('io_frames'); frame++) {
       const owner = world.view.getUint16(owners + 2 * frame, true);
       if (owner !== 0) world.fail(`in the end frame ${frame} is backend ${owner - 1}'s`);
     }

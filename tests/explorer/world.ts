@@ -33,7 +33,9 @@ const ENDED = new Error('this thread has ended');
 const STACK_BYTES = 8192;
 const MEMORY_PAGES = 48;
 const STACKS = 24;
-export const FOREVER = Number.POSITIVE_INFINITY;
+export /** Relations have no files here. */
+const NO_FILE = -5;
+const FOREVER = Number.POSITIVE_INFINITY;
 
 /** What an instance is given by its thread: see world's imports. */
 export class Thread {
@@ -254,6 +256,11 @@ export class World {
         callback: () => -1,
         submit: () => -1,
         wait_one: () => -1,
+        segment_open: () => NO_FILE,
+        segment_close: () => 0,
+        segment_size: () => NO_FILE,
+        segment_truncate: () => NO_FILE,
+        segment_unlink: () => NO_FILE,
       },
     };
   }

@@ -99,7 +99,7 @@ class Stress {
       provider: 'direct',
       ioMethod: method,
       ioMaxConcurrency: 16,
-      sharedBuffers: FRAMES,
+      ioFrames: FRAMES,
       maxBackends: THREADS + 1,
       ioMinWorkers: 2,
       ioMaxWorkers: 4,

@@ -4,6 +4,11 @@
 export const CORE_IMPORTS = [
   'pgaio.callback (i32 i32 i32 i32 i32) -> i32',
   'pgaio.reopen (i32) -> i32',
+  'pgaio.segment_close (i32) -> i32',
+  'pgaio.segment_open (i32 i32 i32 i32) -> i32',
+  'pgaio.segment_size (i32) -> f64',
+  'pgaio.segment_truncate (i32 f64) -> i32',
+  'pgaio.segment_unlink (i32 i32 i32) -> i32',
   'pgaio.report (i32 i32 i32 i32 i32 i32 i32 i32 i32) -> nothing',
   'pgaio.submit (i32 i32) -> i32',
   'pgaio.wait_one (i32) -> i32',
@@ -21,11 +26,11 @@ export interface CoreBuild {
   readonly maxBytes: number | undefined;
 }
 export const CORE_BUILDS: readonly CoreBuild[] = [
-  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 64 << 10 },
+  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 128 << 10 },
   {
     path: 'dist/pgaio-unshared.wasm',
     memory: 'env.memory: memory 1 .. unbounded',
-    maxBytes: 64 << 10,
+    maxBytes: 128 << 10,
   },
   { path: 'dist/pgaio-debug.wasm', memory: SHARED_MEMORY, maxBytes: undefined },
 ];

@@ -6,7 +6,7 @@ export const RELATION = { spcOid: 1663, dbOid: 5 } as const;
 export const GOOD = 'base/5/16384';
 export const DAMAGED = 'base/5/16385';
 export const SHORT = 'base/5/16386';
-export const PAGES = 64;
+export const PAGES = 256;
 
 const HEADER_BYTES = 24;
 const LINE_POINTER_BYTES = 4;

@@ -21,6 +21,8 @@ const FILES: Readonly<Record<string, string | undefined>> = {
   recorded: 'pgaio-sim.wasm',
   debug: 'pgaio-debug.wasm',
 };
+/** Pages of the buffer pool where a scenario does not use it. */
+const BUFFERS = 16;
 /** Steps kept of one scenario. */
 const STEPS_KEPT = 600;
 /** What an I/O worker records arrives a moment after what it is about. */
@@ -47,6 +49,7 @@ function possible(method: string): Method {
 async function openEngine(
   settings: Chosen,
   path: string,
+  buffers: number,
   onStep: ((step: Step) => void) | undefined,
 ): Promise<Engine> {
   const files = await demoFiles();
@@ -57,8 +60,9 @@ async function openEngine(
     ioMethod: method,
     ioMaxConcurrency: settings.handles,
     maxBackends: settings.backends,
-    sharedBuffers: 64,
-    traceSize: 512,
+    sharedBuffers: buffers,
+    ioFrames: 64,
+    traceSize: 1024,
     maxFiles: 8,
     ioWorkers: 2,
     trace: true,
@@ -101,7 +105,8 @@ export async function runScenario(id: string): Promise<void> {
     say(scenario.about);
     const recorded = new Map<number, Step>();
     const settings = chosen.value;
-    const engine = await openEngine(settings, scenario.path, (step) => {
+    const pool = scenario.buffers ?? BUFFERS;
+    const engine = await openEngine(settings, scenario.path, pool, (step) => {
       if (recorded.size < STEPS_KEPT && !recorded.has(step.seq)) recorded.set(step.seq, step);
     });
     current = engine;
@@ -154,7 +159,7 @@ export async function runLoad(): Promise<void> {
   const mine = turn;
   const settings = chosen.value;
   const core = settings.core === 'recorded' ? 'release' : settings.core;
-  const engine = await openEngine({ ...settings, core }, GOOD, undefined);
+  const engine = await openEngine({ ...settings, core }, GOOD, BUFFERS, undefined);
   current = engine;
   say(`Reads single blocks at random, ${settings.depth} at a time, until a scenario is run.`);
   source.value = { kind: 'live', bytes: new Uint8Array(engine.aio.memory.buffer) };
@@ -193,7 +198,8 @@ export async function readRelation(
   await using aio = await Aio.create({
     files: { relation: file },
     ioMaxConcurrency: 8,
-    sharedBuffers: 64,
+    sharedBuffers: 16,
+    ioFrames: 64,
     maxBackends: 1,
     onReport: () => undefined, // each page is told of by its verdict
   });

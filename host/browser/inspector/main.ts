@@ -4,6 +4,7 @@
  */
 import { effect } from '@preact/signals';
 import { type ComponentChildren, h, render } from 'preact';
+import { BufferView } from './buffers.ts';
 import { runLoad, runScenario } from './engine.ts';
 import { nameForDevtools } from './formatters.ts';
 import { HandleDetail, HandleGrid } from './handles.ts';
@@ -29,6 +30,7 @@ import {
   steps,
   type View,
 } from './state.ts';
+import { StreamView } from './stream.ts';
 import { transitionsOf } from './trace.ts';
 import { WorkerView } from './workers.ts';
 
@@ -41,6 +43,8 @@ const TABS: readonly Tab[] = [
   { view: 'machine', title: 'State machine', body: () => h(MachineView, null) },
   { view: 'memory', title: 'Memory map', body: () => h(MemoryMap, null) },
   { view: 'workers', title: 'Workers and rings', body: () => h(WorkerView, null) },
+  { view: 'buffers', title: 'Buffers', body: () => h(BufferView, null) },
+  { view: 'stream', title: 'Read stream', body: () => h(StreamView, null) },
   { view: 'plots', title: 'Plots', body: () => h(Plots, null) },
   { view: 'file', title: 'Relation file', body: () => h(RelationView, null) },
 ];

@@ -17,7 +17,8 @@ interface PlotProps {
 const HEIGHT = 170;
 const MIN_WIDTH = 320;
 
-function colourOf(name: string): string {
+/** A colour of the style sheet, as it is in the scheme in force. */
+export function colourOf(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 

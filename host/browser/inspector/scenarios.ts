@@ -3,6 +3,7 @@ import { type Aio, type AioFile, constants, type IoBuffer, type PendingIo } from
 import { DAMAGED, GOOD, PAGE_BYTES, RELATION, SHORT } from './demo.ts';
 import type { LaterDevice } from './device.ts';
 import type { Method } from './state.ts';
+import { type StreamSample, samples } from './stream.ts';
 
 /** What a scenario plays on. */
 export interface Stage {
@@ -23,6 +24,8 @@ export interface Scenario {
   readonly about: string;
   /** File that the device reads. */
   readonly path: string;
+  /** Pages of the buffer pool. @default 16 */
+  readonly buffers?: number;
   run(stage: Stage): Promise<void>;
 }
 
@@ -159,6 +162,32 @@ const FULL_POOL: Scenario = {
   },
 };
 
+const STREAM: Scenario = {
+  id: 'stream',
+  title: 'Read stream',
+  about:
+    'A relation through the buffer pool: the distance grows while pages must be read, and falls ' +
+    'while they are there. See the views of buffers and of the read stream.',
+  path: GOOD,
+  buffers: 800, // a backend may pin its share of them: 20
+  async run({ aio, say }) {
+    samples.value = [];
+    using relation = aio.relation(GOOD);
+    const row = Array.from({ length: 192 }, (_, i) => i);
+    const again = row.slice(0, 64);
+    const jumps = Array.from({ length: 24 }, (_, i) => 192 + ((i * 29) % 64));
+    const taken: StreamSample[] = [];
+    const stream = relation.readBlocks([...row, ...again, ...jumps]);
+    for await (const { block } of stream) {
+      const { distance, inFlight, pinned, waits } = stream.stats();
+      taken.push({ block, distance, inFlight, pinned, waits });
+    }
+    samples.value = taken;
+    const { used, buffers } = aio.buffers.summary();
+    say(`${taken.length} pages; ${used} of ${buffers} buffers hold one`);
+  },
+};
+
 const LEAK: Scenario = {
   id: 'leak',
   title: 'Leak',
@@ -179,5 +208,6 @@ export const SCENARIOS: readonly Scenario[] = [
   SHORT_READ,
   CHECKSUM,
   FULL_POOL,
+  STREAM,
   LEAK,
 ];
