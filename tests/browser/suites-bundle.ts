@@ -8,6 +8,7 @@ const INSTEAD: readonly (readonly [RegExp, string])[] = [
   [/^node:fs$/, 'tests/browser/node/fs.ts'],
   [/^node:os$/, 'tests/browser/node/os.ts'],
   [/^node:path$/, 'tests/browser/node/path.ts'],
+  [/^node:worker_threads$/, 'tests/browser/node/worker-threads.ts'],
   [
     /\/host\/node\/(?:raw|module|host|direct-provider|wasi-provider)\.ts$/,
     'tests/browser/node/host.ts',
@@ -31,6 +32,21 @@ const GLOBALS = `
 const process = { env: {}, stdout: { write: () => true } };
 const setImmediate = (call) => queueMicrotask(call);
 const Buffer = {
+  alloc: (length) => {
+    const bytes = new Uint8Array(length);
+    const view = new DataView(bytes.buffer);
+    const writeUInt32LE = (value, at) => view.setUint32(at, value, true);
+    return Object.assign(bytes, { writeUInt32LE });
+  },
+  concat: (pieces) => {
+    const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+    let at = 0;
+    for (const piece of pieces) {
+      whole.set(piece, at);
+      at += piece.length;
+    }
+    return whole;
+  },
   from: (buffer, at, length) => {
     if (typeof buffer === 'string') return Uint8Array.from(atob(buffer), (c) => c.charCodeAt(0));
     const bytes = new Uint8Array(buffer, at, length);

@@ -11,6 +11,9 @@ import '../callbacks.test.ts';
 import '../memory.test.ts';
 import '../misuse.test.ts';
 import '../page.test.ts';
+import '../pool-pages.test.ts';
+import '../pool.test.ts';
+import '../read-stream.test.ts';
 import '../settings.test.ts';
 import '../states.test.ts';
 

@@ -39,7 +39,10 @@ export function mkdtempSync(prefix: string): string {
   return prefix + nextFolder++;
 }
 export function writeFileSync(path: string, content: Uint8Array | string): void {
-  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content.slice();
+  keep(path, typeof content === 'string' ? new TextEncoder().encode(content) : content.slice());
+}
+/** Also in the stores of those who have a folder above it. */
+function keep(path: string, bytes: Uint8Array): void {
   files.set(path, bytes);
   const root = rootOf(path);
   for (const provider of root?.[1] ?? []) {
@@ -95,6 +98,44 @@ export function writevSync(fd: number, views: readonly Uint8Array[], position: n
     after.set(view, at);
     at += view.length;
   }
-  files.set(path, after);
+  keep(path, after);
   return length;
+}
+
+/** Files are memory: nothing to be brought anywhere. */
+export function fsyncSync(fd: number): void {
+  pathOf(fd);
+}
+export function existsSync(path: string): boolean {
+  return files.has(path);
+}
+/** Bytes of an open file. */
+export function sizeOf(fd: number): number {
+  return bytesAt(pathOf(fd)).length;
+}
+export function ftruncateSync(fd: number, length: number): void {
+  const path = pathOf(fd);
+  const before = bytesAt(path);
+  const after = new Uint8Array(length);
+  after.set(before.subarray(0, length));
+  keep(path, after);
+}
+export function unlinkSync(path: string): void {
+  bytesAt(path);
+  files.delete(path);
+}
+export function mkdirSync(): void {
+  // Folders are parts of names.
+}
+export function statSync(path: string): { readonly size: number } {
+  return { size: bytesAt(path).length };
+}
+export function writeSync(
+  fd: number,
+  bytes: Uint8Array,
+  offset = 0,
+  length = bytes.length - offset,
+  position = 0,
+): number {
+  return writevSync(fd, [bytes.subarray(offset, offset + length)], position);
 }

@@ -2,12 +2,26 @@
  * What the suites take from Node's host, from the browser's: the same interface over other files.
  */
 import type { IoProvider, ProviderSpec, WasiIo } from '../../../bindings/host.ts';
+import { failure } from '../../../host/browser/failure.ts';
 import { coreModule } from '../../../host/browser/module.ts';
 import { attach, join } from '../../../host/browser/raw.ts';
 import { iovecViews } from '../../../host/browser/transfer.ts';
 import { initialisedProvider } from '../../../host/browser/wasmer-provider.ts';
-import { faulty } from '../../test-device.ts';
-import { closeSync, mount, openSync, readvSync, writevSync } from './fs.ts';
+import { createProvider } from '../../faulty-module.ts';
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mount,
+  openSync,
+  readvSync,
+  sizeOf,
+  unlinkSync,
+  writeFileSync,
+  writevSync,
+} from './fs.ts';
+
+const ENOENT = 2;
 
 export { attach, coreModule, join };
 
@@ -34,19 +48,23 @@ export function directProvider(): IoProvider {
       const [fd_pread, fd_pwrite] = [mover(readvSync), mover(writevSync)];
       return { fd_pread, fd_pwrite, fd_sync: sync, fd_datasync: sync };
     },
-    open: (path) => openSync(path),
-    size: () => 0,
+    open(path, { create = false }) {
+      if (create && !existsSync(path)) writeFileSync(path, new Uint8Array(0));
+      try {
+        return openSync(path);
+      } catch {
+        throw failure('open', path, ENOENT);
+      }
+    },
+    size: (fd) => sizeOf(fd),
     close: closeSync,
+    truncate: (fd, bytes) => ftruncateSync(fd, bytes),
+    unlink: (path) => unlinkSync(path),
   };
 }
 
 /** Only faults to order are asked for by name. */
 export async function providerFrom(spec: ProviderSpec): Promise<IoProvider> {
   if (spec.name !== 'module') throw new RangeError(`provider ${spec.name}`);
-  const { faults, counts, root } = spec.options as {
-    faults: Parameters<typeof faulty>[1];
-    counts: Int32Array;
-    root: string | undefined;
-  };
-  return faulty(root === undefined ? directProvider() : wasiProvider(root), faults, counts);
+  return createProvider(spec.options);
 }
