@@ -10,6 +10,8 @@ export interface WasiIo {
   fd_pwrite(fd: number, iovs: number, iovsLen: number, offset: bigint, nwritten: number): number;
   fd_sync(fd: number): number;
   fd_datasync(fd: number): number;
+  /** Hints what will be read; left out where the system has no call for it. */
+  fd_advise?(fd: number, offset: bigint, length: bigint, advice: number): number;
 }
 
 export interface OpenFlags {

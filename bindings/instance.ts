@@ -148,9 +148,17 @@ function guarded(state: ImportState, io: WasiIo) {
     fd_pwrite: transfer(io.fd_pwrite),
     fd_sync: sync(io.fd_sync),
     fd_datasync: sync(io.fd_datasync),
+    fd_advise: (fd: number, offset: bigint, length: bigint, advice: number): number => {
+      try {
+        return io.fd_advise?.(fd, offset, length, advice) ?? WASI_ENOSYS;
+      } catch (error) {
+        return failed(error);
+      }
+    },
   };
 }
 const WASI_EIO = 29;
+const WASI_ENOSYS = 52;
 
 function reporter(state: ImportState, u32: Uint32Array) {
   return (

@@ -27,11 +27,14 @@ export interface ReadStreamOptions {
   readonly ioConcurrency?: number;
   /** Work in the background, for which the other setting counts. @default false */
   readonly maintenance?: boolean;
-  /** The system reads ahead by itself here: it is given no advice. @default false */
+  /** The system reads ahead by itself here: it is given no advice. @default true for ranges */
   readonly sequential?: boolean;
-  /** All of it will be wanted: whole I/Os from the first instead of ever larger ones. @default false */
+  /** All of it will be wanted: whole I/Os from the first, not ever larger ones. @default false */
   readonly full?: boolean;
-  /** What it looks ahead at in one go is submitted together. @default false */
+  /**
+   * What it looks ahead at in one go is submitted together: not if the source of the blocks waits
+   * for another backend. @default true, except for `readNext`
+   */
   readonly batching?: boolean;
   /**
    * How it finds out how far to look ahead: `postgres18` doubles after each I/O; `waits`, as
@@ -349,10 +352,12 @@ export class ReadStream<Data = undefined>
   async #drain(): Promise<void> {
     const { core, streams } = this.#storage;
     const closing = this.#feed?.close();
-    while (!core.closed) {
-      const rc = core.check(core.exports.read_stream_end(this.#stream, 1));
-      if (rc !== layout.READ_STREAM_BLOCKED) break;
-      await this.#blockedBy(rc, 0);
+    for (let round = 0; !core.closed; round++) {
+      const rc = core.exports.read_stream_end(this.#stream, 1);
+      if (rc === layout.E_STREAM_BUSY)
+        await this.#storage.turn(); // its own callback ends it
+      else if (core.check(rc) !== layout.READ_STREAM_BLOCKED) break;
+      else await this.#blockedBy(rc, round);
     }
     streams.delete(this);
     this.#memory.give();

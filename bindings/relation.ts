@@ -146,7 +146,8 @@ export class Relation implements Disposable {
 
   #stream<Data>(source: BlockSource<Data>, options: ReadStreamOptions): ReadStream<Data> {
     const place = { at: this.address, isTemp: this.isTemp };
-    return new ReadStream<Data>(this.#storage, place, source, options);
+    const usual = { sequential: 'range' in source, batching: !('next' in source) };
+    return new ReadStream<Data>(this.#storage, place, source, { ...usual, ...options });
   }
 
   /** One block, pinned until you dispose of it. A promise only if it is not in the pool. */

@@ -13,6 +13,15 @@ const OUTPUTS: Readonly<Record<string, string>> = {
 AioPageError: invalid page in block 3 of relation "base/5/16384"
 [ true, true, true, false ]
 `,
+  'relation-scan': `
+1000 new pages in 66 reads
+block 998
+block 3
+block 998
+3 of them were in the pool
+1 write, 1 file synced
+checksum 25953, 8164 bytes free
+`,
   'read-a-file': `
 OK 8192
 OK 8192

@@ -55,6 +55,8 @@ export interface OpenOptions extends Settings {
   readonly faults?: Faults;
   /** Faults that the test puts in as it goes: `bench.injection`. @default false */
   readonly inject?: boolean;
+  /** A cluster instead of the bench's own directory. */
+  readonly dataDirectory?: string;
   /** How the device of method host begins. @default 'wait' */
   readonly device?: DeviceMode;
 }
@@ -235,7 +237,7 @@ export class Bench {
   }
 
   static async open(variant: Variant, options: OpenOptions, host?: Bench): Promise<Bench> {
-    const { faults, device: mode, inject = false, ...settings } = options;
+    const { faults, device: mode, inject = false, dataDirectory, ...settings } = options;
     const directory =
       host === undefined ? mkdtempSync(join(tmpdir(), 'pgaio-test-')) : host.#directory;
     const injection = host?.injection ?? new Injection();
@@ -250,7 +252,7 @@ export class Bench {
       shared: variant.shared,
       provider,
       device,
-      dataDirectory: variant.provider === 'wasi' ? '' : directory,
+      dataDirectory: dataDirectory ?? (variant.provider === 'wasi' ? '' : directory),
       onReport: (report) => reports.push(report),
     });
     const owned = host === undefined;
@@ -725,6 +727,7 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       fd_pwrite: nothing,
       fd_sync: nothing,
       fd_datasync: nothing,
+      fd_advise: nothing,
     },
     pgaio: {
       report: nothing,

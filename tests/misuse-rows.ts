@@ -18,6 +18,7 @@ import {
   SMALL,
 } from './harness.ts';
 import { HANDLE_ROWS, SLEEPLESS_ROW } from './misuse-held-rows.ts';
+import { POOL_ROWS } from './misuse-pool-rows.ts';
 import {
   drain,
   HELD,
@@ -293,8 +294,6 @@ const REPORTS: readonly Row[] = [
   ...(
     [
       [0, 'aio_invalid_cb'],
-      [2, 'aio_shared_buffer_readv_cb'],
-      [3, 'aio_local_buffer_readv_cb'],
       [40, 'aio_host_cb_40'],
     ] as const
   ).map(
@@ -677,7 +676,7 @@ const SETTING_UP: readonly Row[] = [
   {
     sentence: 'refuses settings that need more than 4 GiB',
     code: 'PGAIO_MEMORY_LIMIT',
-    message: 'settings need 8796093808640 bytes of shared memory, the most is 4294901760',
+    message: 'settings need 8875555049472 bytes of shared memory, the most is 4294901760',
     sqlstate: '53200',
     only: ONE_VARIANT,
     arrange: () => rejected(attach({ ...SMALL, shared_buffers: 1073741823 })),
@@ -790,4 +789,5 @@ export const ROWS: readonly Row[] = [
   ...FRAMES,
   ...FILES,
   ...STREAM_ROWS,
+  ...POOL_ROWS,
 ];

@@ -545,13 +545,22 @@ forEachMethod(
 );
 
 const every = suite('misuse: the table');
+/** What a system refused is an AioIoError: the tests of smgr and of the pool have them. */
+const TOLD_OTHERWISE = [
+  'PGAIO_SMGR_OPEN',
+  'PGAIO_SMGR_OPEN_BLOCK',
+  'PGAIO_SMGR_PREVIOUS',
+  'PGAIO_SMGR_SIZE',
+  'PGAIO_SMGR_CREATE',
+  'PGAIO_SMGR_TRUNCATE',
+  'PGAIO_SMGR_REMOVE',
+  'PGAIO_SMGR_EXTEND',
+  'PGAIO_IO_FAILED',
+];
 /** Cannot come about: both methods take all that is staged, or have an error of their own. */
-const UNREACHED = ['PGAIO_SUBMIT_COUNT'];
+const UNREACHED = ['PGAIO_SUBMIT_COUNT', ...TOLD_OTHERWISE];
 every('has a row for every error of the core', () => {
   const codes = Object.values(USAGE).map(([code]) => code);
-  assert.equal(
-    codes.filter((code) => !seen.has(code)),
-    UNREACHED,
-  );
+  assert.equal(codes.filter((code) => !seen.has(code)).sort(), [...UNREACHED].sort());
 });
 every.run();

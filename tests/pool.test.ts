@@ -1,7 +1,7 @@
 /**
  * Reading into buffers: StartReadBuffers and WaitReadBuffers, beginning and ending I/O on a buffer,
- * and I/O that another backend has begun; after PostgreSQL's module test_aio, the same tables, block
- * numbers and rows, for every method.
+ * and I/O that another backend has begun; after PostgreSQL's module test_aio, the same tables,
+ * block numbers and rows, for every method.
  */
 import * as assert from 'uvu/assert';
 import * as layout from '../bindings/layout.ts';

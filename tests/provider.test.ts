@@ -309,7 +309,7 @@ function bound(provider: IoProvider, pages: number) {
   const view = new DataView(memory.buffer);
   const io = provider.bind(memory);
   const call =
-    (name: keyof WasiIo) =>
+    (name: 'fd_pread' | 'fd_pwrite') =>
     (fd: number, iovecs: readonly (readonly [number, number])[], offset = 0n) => {
       iovecs.forEach(([at, bytes], i) => {
         view.setUint32(8 * i, at, true);

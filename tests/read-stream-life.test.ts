@@ -6,6 +6,8 @@
 import { truncateSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import * as layout from '../bindings/layout.ts';
+import { directProvider } from '../host/node/direct-provider.ts';
+import { attach } from '../host/node/raw.ts';
 import {
   type Bench,
   BLOCK,
@@ -15,6 +17,7 @@ import {
   IN_FLIGHT_ONLY,
   ONE_WORKER,
   type Open,
+  type Restriction,
 } from './harness.ts';
 import {
   blockIn,
@@ -174,6 +177,79 @@ forEachMethod(
     });
   },
   ONE_WORKER,
+);
+
+const SYNC_METHOD: Restriction = ({ method }) =>
+  method === 'sync' ? undefined : 'other methods give no advice';
+
+/** Blocks of each piece of advice that a stream over these blocks gives. */
+async function adviceOf(bench: Bench, blocks: readonly number[], flags = 0): Promise<number[][]> {
+  const given: number[][] = [];
+  const inner = directProvider();
+  const pg = await attach({
+    ...POOL,
+    io_method: 'sync',
+    shared: bench.variant.shared,
+    dataDirectory: bench.path(''),
+    provider: {
+      ...inner,
+      bind: (memory) => ({
+        ...inner.bind(memory),
+        fd_advise: (_: number, offset: bigint, length: bigint, advice: number) => {
+          assert.is(advice, 3, 'will be needed');
+          given.push([Number(offset) / BLOCK, Number(length) / BLOCK]);
+          return 0;
+        },
+      }),
+    },
+  });
+  const bytes = pg.read_stream_size(flags, 0, 0, -1, 0, 256);
+  const [at, out, rel] = [pg.alloc(bytes), pg.alloc(8), pg.alloc(16)];
+  const list = pg.alloc(4 * blocks.length);
+  const words = new Uint32Array(pg.memory.buffer);
+  words.set([1663, 5, 16384, 0], rel / 4);
+  words.set(blocks, list / 4);
+  pg.read_stream_begin_relation(at, bytes, flags, 0, rel, -1, 0, 256);
+  pg.read_stream_feed(at, list, blocks.length);
+  pg.read_stream_feed_end(at);
+  while (pg.read_stream_next_buffer(at, out, 0) === 1) pg.ReleaseBuffer((words[out / 4] ?? 0) | 0);
+  pg.read_stream_end(at, 0);
+  pg.pgaio_shutdown();
+  return given;
+}
+
+forEachMethod(
+  'the kernel',
+  (test, open) => {
+    test('is told of each jump but the first, and of what follows until it was read', async () => {
+      const bench = await opened(open);
+      const jumps = range(0, 12).map((i) => 10 * i);
+      // Of 0, 10 and 20 the reader has nothing else in hand: they are read at once.
+      const told = jumps.slice(3).map((block) => [block, 1]);
+      assert.equal(await adviceOf(bench, jumps), told);
+      const region = await adviceOf(bench, [...jumps.slice(0, 6), ...range(60, 200)]);
+      const until = [60, 76, 92, 108].map((block) => [block, 16]);
+      assert.equal(region, [...told.slice(0, 3), ...until], 'then block 60 has been waited for');
+    });
+
+    test('sees for itself what is read in a row, or said to be', async () => {
+      const bench = await opened(open);
+      assert.equal(await adviceOf(bench, range(0, 150)), []);
+      const jumps = range(0, 12).map((i) => 10 * i);
+      assert.equal(await adviceOf(bench, jumps, layout.READ_STREAM_SEQUENTIAL), []);
+    });
+
+    test('is told through WASI, and not again where there is no call for it', async () => {
+      const bench = await opened(open);
+      const stream = new RawStream(bench, { blocks: range(0, 12).map((i) => 10 * i) });
+      assert.is(stream.field('advice_enabled'), 1);
+      blocksOf(stream);
+      const told = bench.variant.provider === 'wasi' ? 1 : 0;
+      assert.is(stream.field('advice_enabled'), told);
+      stream.end();
+    });
+  },
+  SYNC_METHOD,
 );
 
 forEachMethod(

@@ -340,6 +340,20 @@ pages('stop at a pause, and go on after it', async () => {
   assert.ok((parts[0] ?? 0) >= 25 && (parts[0] ?? 0) < 100, `${parts}`);
 });
 
+pages('can be ended from within the callback that gives their blocks', async () => {
+  cluster.fill(50);
+  await using aio = await engineOver(cluster, SYNC);
+  using relation = aio.relation(LOCATOR);
+  let next = 0;
+  const stream: ReadStream = relation.readNext(() => {
+    if (next === 20) stream[Symbol.dispose]();
+    return next++;
+  });
+  for await (const _ of stream) assert.ok(next < 40);
+  await stream[Symbol.asyncDispose]();
+  assert.is(pinnedIn(aio), 0);
+});
+
 pages('of a bulk read use a few buffers again and again', async () => {
   cluster.fill(2000);
   await using aio = await engineOver(cluster, SYNC);
@@ -494,6 +508,33 @@ waits('ends with its engine, in either way', async () => {
     assert.is(thrownBy(() => relation.blocks).code, 'PGAIO_NO_BACKEND');
   }
 });
+
+waits(
+  'cannot block for a device that cannot be waited for, and ends well all the same',
+  async () => {
+    cluster.fill(40);
+    const device = new HoldingDevice();
+    await using aio = await Aio.create({
+      ioMethod: 'host',
+      device,
+      dataDirectory: cluster.directory,
+      sharedBuffers: 1024,
+      ioMaxConcurrency: 8,
+    });
+    device.aio = aio;
+    using relation = aio.relation(LOCATOR);
+    const stream = relation.read({ full: true });
+    assert.is(thrownBy(() => stream.nextSync()).code, 'PGAIO_CANNOT_WAIT');
+    assert.is(stream.nextSync(), undefined, 'it is over');
+    assert.is(device.held.length, 1);
+    const ended = stream[Symbol.asyncDispose]();
+    await turns();
+    device.end({ raw: -5 });
+    await ended;
+    assert.equal([pinnedIn(aio), aio.inspect().length], [0, 0]);
+    assert.is(aio.stats().returnsLost, 0n);
+  },
+);
 
 waits('with a device of one’s own goes on when that completes', async () => {
   cluster.fill(40);

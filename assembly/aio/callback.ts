@@ -19,6 +19,7 @@ import {
   isBegun, readvCompleteLocal, sharedReadvComplete, sharedWritevComplete, stageBuffers,
   writevCompleteLocal,
 } from "../storage/buf_callbacks";
+import { beginWriteSlot } from "../storage/buf_write";
 import { isBegunLocal, localReadvComplete, stageLocal } from "../storage/localbuf";
 import { pageReadvComplete } from "../storage/page_readv";
 import {
@@ -224,7 +225,9 @@ function setThrown(ioh: PgAioHandle, id: u32): void {
 export function callStage(ioh: PgAioHandle): u32 {
   for (let index = <i32>ioh.num_callbacks - 1; index >= 0; index--) {
     const id = callbackAt(ioh, index);
-    if (id == PGAIO_HCB_SHARED_BUFFER_READV || id == PGAIO_HCB_SHARED_BUFFER_WRITEV) {
+    if (id == PGAIO_HCB_SHARED_BUFFER_READV) stageBuffers(ioh);
+    else if (id == PGAIO_HCB_SHARED_BUFFER_WRITEV) {
+      beginWriteSlot(callbackDataAt(ioh, index), ioh);
       stageBuffers(ioh);
     } else if (id == PGAIO_HCB_LOCAL_BUFFER_READV) stageLocal(ioh);
     if (!isHostCallback(id) || (callbackPhases(id) & PGAIO_CB_STAGE) == 0) continue;

@@ -152,6 +152,7 @@ export function pgaio_io_acquire_nb(owner: u32, ret: u32): i32 {
   if (ret != 0 && ((ret & 3) != 0 || !isCallers(ret, RETURN_BYTES))) {
     return fail(E_BAD_ADDRESS, NONE, 0, ret, RETURN_BYTES);
   }
+  assert(my_procno != NONE);
   return acquireIdle(owner, ret);
 }
 

@@ -22,6 +22,13 @@ export declare function fd_sync(fd: i32): i32;
 export declare function fd_datasync(fd: i32): i32;
 
 /**
+ * WASI: says what will be done with a part of the file (advice 3: it will be needed). Errno or 0;
+ * ENOSYS where the host has no such call.
+ */
+@external("wasi_snapshot_preview1", "fd_advise")
+export declare function fd_advise(fd: i32, offset: u64, length: u64, advice: u32): i32;
+
+/**
  * Opens the target of handle `io` for this thread, where descriptors are not shared between
  * threads. A descriptor, or -errno. It stays the host's: it keeps and closes what it opened.
  */

@@ -18,8 +18,8 @@ import { compareExchange64, loadAcquire64 } from "../shm/atomics";
 import { dataOf } from "../shm/layout";
 import { io_max_combine_limit, shared_buffers } from "../shm/settings";
 import {
-  BM_CHECKPOINT_NEEDED, BM_IO_ERROR, BM_IO_IN_PROGRESS, BM_VALID, BP_IO, BufferDesc, bufState, descAt, handOverIO,
-  ownPins, packWref, pageAt, terminateBufferIO, wrefWord,
+  BM_CHECKPOINT_NEEDED, BM_IO_ERROR, BM_IO_IN_PROGRESS, BM_VALID, BP_IO, BufferDesc, bufState,
+  descAt, handOverIO, ownPins, packWref, pageAt, terminateBufferIO, wrefWord,
 } from "./buf";
 import { endWriteSlot } from "./buf_write";
 import { checkPage, countLost, endPages, page_usable, startPages } from "./page_readv";

@@ -28,9 +28,9 @@ import {
 } from "../shm/settings";
 import { SYNC_REQUEST_BYTES, WRITE_SLOT_BYTES } from "../shm/sizes";
 import {
-  BM_CHECKPOINT_NEEDED, BM_DIRTY, BM_IO_IN_PROGRESS, BM_VALID, BP_EXCLUSIVE, BP_SHARE, IO_READY, REL_REF_BYTES, USE_NONE,
-  abortBufferIO, bufState, descAt, ownPins, packWref, pageAt, startBufferIO, tagOf, tryLockContent,
-  unlockContent, unpin,
+  BM_CHECKPOINT_NEEDED, BM_DIRTY, BM_IO_IN_PROGRESS, BM_VALID, BP_EXCLUSIVE, BP_SHARE, IO_READY,
+  REL_REF_BYTES, USE_NONE, abortBufferIO, bufState, descAt, ownPins, packWref, pageAt,
+  startBufferIO, tagOf, tryLockContent, unlockContent, unpin,
 } from "./buf";
 import { bucketOf, lookupPin } from "./buf_table";
 import { PgAioBufferControl, blockOn, waitOldest } from "./freelist";
@@ -85,6 +85,13 @@ function freeSlot(slot: u32): void {
   assert(slot < writeSlots());
   storeRelease64(slotWref(slot), 0);
   storeRelease32(slotAt(slot), 0);
+}
+
+/** The write of `ioh` has the slot from here on: before that there is nothing to wait for. */
+export function beginWriteSlot(slot: u32, ioh: PgAioHandle): void {
+  assert(changetype<usize>(ioh) != 0);
+  if (slot >= writeSlots() || loadAcquire32(slotAt(slot)) != my_procno + 1) return;
+  if (loadAcquire64(slotWref(slot)) == 0) storeRelease64(slotWref(slot), packWref(ioh));
 }
 
 /** The write of `ioh` is over, whoever noticed: its slot is free. */
@@ -144,7 +151,6 @@ export function writeBack(index: u32): i32 {
     return at < 0 ? at : waitOldest(true) == OK ? blockOn(0) : BLOCKED;
   }
   const ioh = changetype<PgAioHandle>(at);
-  storeRelease64(slotWref(slot), packWref(ioh));
   let from = desc.blockNum;
   for (let left = runMax(); left > 1 && from % segment_size > 0 && isDirty(rel, from - 1); left--) {
     from--;

@@ -408,7 +408,7 @@ export function DropRelationBuffers(rel: u32, firstBlock: u32, nowait: u32): i32
       && tagIs(desc, rel, desc.blockNum)) { // until its I/O is over and it is gone
       if (!pinHeld(index)) continue;
       let waited = waitBuffer(index, nowait != 0);
-      const pins = bufState(desc) & BUF_REFCOUNT_MASK;
+      const pins = (bufState(desc) & BUF_REFCOUNT_MASK) + (ownPins(index) & BP_COUNT) - 1;
       if (waited == OK && pins == 1) {
         changeState(desc, BM_DIRTY | BM_JUST_DIRTIED, 0);
         claim(index);

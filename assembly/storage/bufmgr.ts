@@ -394,9 +394,8 @@ function processResult(op: ReadBuffersOperation): i32 {
   const status = resultStatus(word);
   const target = returnAt(op) + 8;
   op.io_wref = WREF_INVALID;
-  if (status == PGAIO_RS_ERROR || status == PGAIO_RS_UNKNOWN) {
-    return fail(E_IO_FAILED, NONE, 0, <f64>returnAt(op));
-  }
+  if (status == PGAIO_RS_UNKNOWN) return fail(E_NO_READ); // it is not where it was begun
+  if (status == PGAIO_RS_ERROR) return fail(E_IO_FAILED, NONE, 0, <f64>returnAt(op));
   if (status == PGAIO_RS_WARNING) reportReturn(WARNING, word, op.return_result, target);
   else if (status == PGAIO_RS_PARTIAL) reportReturn(DEBUG1, word, op.return_result, target);
   assert(op.return_result >= 0);

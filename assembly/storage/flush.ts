@@ -143,12 +143,14 @@ function mark(op: FlushOperation): void {
 
 @inline function isMarked(op: FlushOperation, index: u32): bool {
   const needed = BM_CHECKPOINT_NEEDED | BM_DIRTY;
+  assert(index < shared_buffers);
   return (bufState(descAt(index)) & needed) == needed && concerns(op, index);
 }
 
 /** Whether a write of the buffer is under way. */
 @inline function isOnItsWay(op: FlushOperation, index: u32): bool {
   const needed = BM_IO_IN_PROGRESS | BM_DIRTY;
+  assert(index < shared_buffers);
   return (bufState(descAt(index)) & needed) == needed && concerns(op, index);
 }
 

@@ -19,7 +19,7 @@ import {
 import { BUFFER_CONTROL_BYTES } from "../shm/sizes";
 import {
   BM_DIRTY, BM_IO_IN_PROGRESS, BM_TAG_VALID, BUF_REFCOUNT_MASK, BUF_USAGECOUNT_MASK,
-  BUF_USAGECOUNT_ONE, bufState, descAt, packWref, pinUnused, sleepOnBuffer, tagOf, unpin,
+  BUF_USAGECOUNT_ONE, bufState, descAt, ownPins, packWref, pinUnused, sleepOnBuffer, tagOf, unpin,
   wrefGeneration, wrefHandle, wrefWord,
 } from "./buf";
 import { lockPartition, unlink, unlockPartition } from "./buf_table";
@@ -230,7 +230,8 @@ export function claim(index: u32): bool {
   const word = changetype<usize>(desc);
   const bucket = desc.hash_bucket;
   const state = bufState(desc);
-  const taken = (state & BUF_REFCOUNT_MASK) != 1 || (state & (BM_DIRTY | BM_IO_IN_PROGRESS)) != 0;
+  const taken = ownPins(index) != 1 || (state & BUF_REFCOUNT_MASK) != 1
+    || (state & (BM_DIRTY | BM_IO_IN_PROGRESS)) != 0;
   if (taken) return false;
   if (bucket == 0) return compareExchange32(word, state, 1) == state;
   lockPartition(bucket - 1);

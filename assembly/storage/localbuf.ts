@@ -238,6 +238,7 @@ function entryOf(ioh: PgAioHandle, i: u32): i32 {
 }
 export function isBegunLocal(ioh: PgAioHandle, i: u32): bool {
   const buffer = entryOf(ioh, i);
+  assert(ioh.handle_data_len > 0);
   return buffer != 0 && localPins(buffer) > 0 && !localValid(buffer);
 }
 

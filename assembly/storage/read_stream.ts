@@ -22,6 +22,9 @@
  */
 import { pgaio_enter_batchmode, pgaio_exit_batchmode } from "../aio/io";
 import { my_backend } from "../aio/backend";
+import { fd_advise } from "../aio/host";
+import { block_size, segment_size } from "../shm/settings";
+import { segmentFor } from "./smgr";
 import { WREF_BYTES, WREF_INVALID } from "../aio/wait";
 import { E_NO_BUFFERS, E_NO_LOCAL_BUFFERS, OK, fail, pgaio_error_detail } from "../errors";
 import { BLOCK_END, BLOCK_STARVED, nextBlockOf } from "./block_source";
@@ -69,7 +72,7 @@ const InvalidBuffer: i32 = 0;
   queue_size: u32; //           32  places in the ring of buffers
   max_pinned_buffers: u32; //   36
   read_buffers_flags: u32; //   40  READ_BUFFERS_* of each read
-  advice_enabled: u32; //       44  1 when the kernel is told what will be read
+  advice_enabled: u32; //       44  1 while the kernel is told what will be read
   temporary: u32; //            48  1 for local buffers
   per_buffer_data_size: u32; // 52  bytes, 0 for none
   buffers: u32; //              56  address of i32[queue_size + io_combine_limit - 1]
@@ -270,6 +273,7 @@ function finishOldestIo(s: ReadStream): i32 {
     noteBlocked(s, io);
     return READ_STREAM_BLOCKED;
   }
+  if (rc < 0 && op.io_wref != WREF_INVALID) return rc; // the wait failed, the I/O runs on
   s.ios_in_progress--;
   s.oldest_io_index = after(s.oldest_io_index, s.max_ios);
   if (rc < 0) {
@@ -463,6 +467,7 @@ function startPendingRead(s: ReadStream): i32 {
   s.pinned_buffers += taken;
   if (rc == OK) shrinkDistance(s);
   else rememberIo(s, index, block);
+  if (rc != OK && (flags & READ_BUFFERS_ISSUE_ADVICE) != 0) advise(s, opOf(io), taken);
   countForwarded(s, index + taken, asked - taken);
   moveOverflow(s, index + taken + s.forwarded_buffers);
   s.next_buffer_index = wrapped(index + taken, s.queue_size);
@@ -528,6 +533,18 @@ function adviceFlag(s: ReadStream): u32 {
   s.seq_until_processed = s.pending_blocknum;
   return s.pinned_buffers > 0 ? READ_BUFFERS_ISSUE_ADVICE : 0; // else it is read at once
 }
+
+/** Tells the kernel what will be read. A host that cannot is not asked again by this stream. */
+function advise(s: ReadStream, op: ReadBuffersOperation, nblocks: u32): void {
+  assert(nblocks > 0);
+  const fd = segmentFor(changetype<usize>(op), op.blocknum, false);
+  if (fd < 0) return; // the read itself will say so
+  const offset = <u64>(op.blocknum % segment_size) * block_size;
+  const rc = fd_advise(fd, offset, <u64>nblocks * block_size, ADVICE_WILLNEED);
+  if (rc != 0) s.advice_enabled = 0;
+}
+/** WASI's number. */
+const ADVICE_WILLNEED: u32 = 3;
 
 /** A reader that must not wait would have had to: for the I/O the operation names, if any. */
 function noteBlocked(s: ReadStream, io: InProgressIO): void {

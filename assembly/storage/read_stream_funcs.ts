@@ -34,8 +34,6 @@ import {
 
 const FLAGS: u32 = READ_STREAM_MAINTENANCE | READ_STREAM_SEQUENTIAL | READ_STREAM_FULL
   | READ_STREAM_USE_BATCHING | READ_STREAM_WAIT_DRIVEN;
-/** Neither WASI as Node has it nor node:fs can tell the kernel what will be read. */
-const HOST_CAN_ADVISE: bool = false;
 const PG_INT16_MAX: u32 = 32767;
 const PER_BUFFER_DATA_MAX: u32 = 4096;
 const RING_MAX: u32 = 65536;
@@ -164,8 +162,7 @@ function place(s: ReadStream): void {
   s.max_ios = max<u32>(max_ios, 1);
   if (max_ios == 0) s.read_buffers_flags = READ_BUFFERS_SYNCHRONOUSLY;
   const sequential = (s.flags & READ_STREAM_SEQUENTIAL) != 0;
-  s.advice_enabled = <u32>(io_method == IOMETHOD_SYNC && !sequential && max_ios > 0
-    && HOST_CAN_ADVISE);
+  s.advice_enabled = <u32>(io_method == IOMETHOD_SYNC && !sequential && max_ios > 0);
   const full = (s.flags & READ_STREAM_FULL) != 0;
   start(s, full ? min(max_pinned, combine) : 1);
 }

@@ -45,6 +45,7 @@ let last_used: u32 = 0;
 
 @inline function fileAt(index: u32): MdFile {
   const first = <usize>my_procno * mdFilesMax();
+  assert(index < mdFilesMax());
   return changetype<MdFile>(md_files_at + (first + index) * MD_FILE_BYTES);
 }
 
@@ -307,8 +308,8 @@ export function closeRelation(rel: usize): i32 {
 /** Closes every segment this backend has open (smgrreleaseall); they are opened again as needed. */
 export function smgrreleaseall(): i32 {
   const rc = checkMayAct();
-  if (rc < 0) return rc;
-  return closeAll();
+  assert(rc < 0 || my_procno != NONE);
+  return rc < 0 ? rc : closeAll();
 }
 export function closeAll(): i32 {
   assert(my_procno != NONE);

@@ -14,16 +14,19 @@ import {
 /** 1 if the fork is there, 0 if not. */
 export function smgrexists(rel: u32): i32 {
   const rc = checkFork(rel);
+  assert(rel != 0 || rc < 0);
   return rc < 0 ? rc : relationExists(rel);
 }
 /** Makes the fork, empty. `redo`: 1 it may be there. */
 export function smgrcreate(rel: u32, redo: u32): i32 {
   const rc = checkFork(rel);
+  assert(rel != 0 || rc < 0);
   return rc < 0 ? rc : createRelation(rel, redo != 0);
 }
 /** Blocks of the fork; a part of one at its end does not count. */
 export function smgrnblocks(rel: u32): f64 {
   const rc = checkFork(rel);
+  assert(rel != 0 || rc < 0);
   return rc < 0 ? rc : relationBlocks(rel);
 }
 /** Makes the fork longer by `blocks` blocks of zeros, past the pool. Its length before. */
@@ -36,21 +39,25 @@ export function smgrzeroextend(rel: u32, blocks: u32): f64 {
 /** Cuts the fork; its buffers are DropRelationBuffers' part. */
 export function smgrtruncate(rel: u32, blocks: u32): i32 {
   const rc = checkFork(rel);
+  assert(rel != 0 || rc < 0);
   return rc < 0 ? rc : truncateRelation(rel, blocks);
 }
 /** Removes the fork's files; its buffers are DropRelationBuffers' part. */
 export function smgrunlink(rel: u32): i32 {
   const rc = checkFork(rel);
+  assert(rel != 0 || rc < 0);
   return rc < 0 ? rc : unlinkRelation(rel);
 }
 /** Closes what this backend has open of the fork. */
 export function smgrclose(rel: u32): i32 {
   const rc = checkFork(rel);
+  assert(rel != 0 || rc < 0);
   return rc < 0 ? rc : closeRelation(rel);
 }
 /** Blocks from `block` on that one I/O can cover. */
 export function smgrmaxcombine(rel: u32, block: u32): i32 {
   const rc = checkFork(rel);
+  assert(rel != 0 || rc < 0);
   return rc < 0 ? rc : maxCombine(block);
 }
 

@@ -104,6 +104,8 @@ export function initialisedProvider(
 
 function providerOver(store: Files): WasmerProvider {
   const opened = new Map<number, OpenFile>();
+  /** Files that were there, and are not any more. */
+  const removed = new Set<string>();
   // A WASI takes the file system it is given for its own and gives it back as `fs`.
   let current = store;
   let wasi: WasiFunctions | undefined;
@@ -131,7 +133,19 @@ function providerOver(store: Files): WasmerProvider {
         fd_datasync: (fd) => (opened.has(fd) ? WASI_SUCCESS : wasiOfErrno(EBADF)),
       };
     },
-    open: (path, flags, scratch) => openFile(bound(), opened, path, flags, scratch),
+    open(path, flags, scratch) {
+      const known = absolute(path);
+      if (removed.has(known)) {
+        // It remembers that there was such a file, and answers EPERM.
+        if (flags.create !== true) throw failure('open', path, ENOENT);
+        put(current, known, new Uint8Array(0));
+        removed.delete(known);
+        const fd = openFile(bound(), opened, path, { ...flags, exclusive: false }, scratch);
+        bound().fd_filestat_set_size(fd, 0n); // it remembers how long the other one was
+        return fd;
+      }
+      return openFile(bound(), opened, path, flags, scratch);
+    },
     size(fd, scratch) {
       if (!opened.has(fd)) throw failure('stat', `descriptor ${fd}`, EBADF);
       return sizeOf(bound(), fd, scratch);
@@ -159,6 +173,7 @@ function providerOver(store: Files): WasmerProvider {
     unlink(path) {
       try {
         current.removeFile(absolute(path));
+        removed.add(absolute(path));
       } catch {
         throw failure('remove', path, ENOENT);
       }

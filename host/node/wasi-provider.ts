@@ -36,8 +36,8 @@ const ROOT_FD = 3;
 const FOLLOW_LINKS = 1;
 const O_CREAT = 1;
 const O_EXCL = 4;
-/** fd_datasync, fd_read, fd_seek, fd_sync: what reading needs. fd_write besides for writing. */
-const RIGHTS_READ = 0x17n;
+/** fd_datasync, fd_read, fd_seek, fd_sync, fd_advise: what reading needs; fd_write for writing. */
+const RIGHTS_READ = 0x97n;
 const RIGHTS_WRITE = 0x40n;
 const RIGHT_FILESTAT_GET = 1n << 21n;
 const RIGHT_FILESTAT_SET_SIZE = 1n << 22n;

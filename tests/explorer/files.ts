@@ -8,6 +8,12 @@ import type { Thread, World } from './world.ts';
 export const READ_FD = 10;
 export const WRITE_FD = 11;
 export const FILE_BYTES = 1 << 16;
+/** The one segment of the one relation there is, and how many blocks it has. */
+export const REL_FD = 20;
+export const REL_BLOCKS = 40;
+/** Where a page of it has its number, and how often it was changed. */
+export const PAGE_NUMBER_AT = 100;
+export const PAGE_COUNTER_AT = 104;
 /** What a buffer holds before it is read into. */
 export const POISON = 0xee;
 
@@ -32,6 +38,8 @@ interface Execution {
 
 export class FakeFiles {
   readonly written = new Uint8Array(FILE_BYTES);
+  /** Bytes of the relation. */
+  readonly relation: Uint8Array;
   /** One in so many calls fails, is short, is interrupted; 0 never. */
   errors = 0;
   /** Latest execution of each handle. */
@@ -54,6 +62,15 @@ export class FakeFiles {
     this.#frames = world.ctl('frames');
     this.#frameOwners = world.ctl('frame_owners');
     this.#blockSize = world.ctl('block_size');
+    this.relation = new Uint8Array(REL_BLOCKS * this.#blockSize);
+    const view = new DataView(this.relation.buffer);
+    for (let block = 0; block < REL_BLOCKS; block++) {
+      const at = block * this.#blockSize;
+      view.setUint16(at + 12, 24, true); // pd_lower
+      view.setUint16(at + 14, this.#blockSize, true); // pd_upper
+      view.setUint16(at + 16, this.#blockSize, true); // pd_special
+      view.setUint32(at + PAGE_NUMBER_AT, block, true);
+    }
   }
 
   keyOf(handle: number, generation: number): number {
@@ -86,7 +103,8 @@ export class FakeFiles {
     }
     if (again) this.repeated.add(this.keyOf(handle, generation));
     this.executions[handle] = { generation, thread, times: again ? before.times + 1 : 1 };
-    if (fd !== (write ? WRITE_FD : READ_FD)) world.fail(`descriptor ${fd} for handle ${handle}`);
+    const file = write ? WRITE_FD : READ_FD;
+    if (fd !== file && fd !== REL_FD) world.fail(`descriptor ${fd} for handle ${handle}`);
     this.count++;
     thread.ioHandle = handle;
     thread.ioGeneration = generation;
@@ -96,7 +114,10 @@ export class FakeFiles {
       thread.ioRaw = -(ERRNOS[errno] ?? 0);
       return errno;
     }
-    thread.ioRaw = this.#move(handle, generation, write, iovs, count, offset);
+    thread.ioRaw =
+      fd === REL_FD
+        ? this.#movePages(write, iovs, count, offset)
+        : this.#move(handle, generation, write, iovs, count, offset);
     world.view.setUint32(to, thread.ioRaw, true);
     world.note(
       () =>
@@ -134,6 +155,21 @@ export class FakeFiles {
       }
     }
     return moved;
+  }
+
+  /** Blocks of the relation, all of them or the first few. */
+  #movePages(write: boolean, iovs: number, count: number, offset: number): number {
+    const { view, bytes } = this.#world;
+    let at = offset;
+    const end = this.#chance() ? offset + this.#blockSize : Number.POSITIVE_INFINITY;
+    for (let i = 0; i < count; i++) {
+      const from = view.getUint32(iovs + 8 * i, true);
+      const length = Math.min(view.getUint32(iovs + 8 * i + 4, true), end - at);
+      if (write) this.relation.set(bytes.subarray(from, from + length), at);
+      else bytes.set(this.relation.subarray(at, at + length), from);
+      at += length;
+    }
+    return at - offset;
   }
 
   /** An I/O may touch frames of its issuer only, for as long as it is under way. */

@@ -3,7 +3,7 @@
  * at a backend's lists, when it is outside the core; `atRest` at sleepers when nobody can run;
  * `atEnd` at what everybody left behind.
  */
-import { ECANCELED } from './files.ts';
+import { ECANCELED, REL_FD } from './files.ts';
 import type { Thread, World } from './world.ts';
 
 const STATES = [
@@ -104,6 +104,7 @@ export class Invariants {
       'PgAioHandle.distilled_result',
       'PgAioHandle.num_callbacks',
       'PgAioHandle.length',
+      'PgAioHandle.fd',
       'PgAioHandle.node_next',
       'PgAioHandle.node_prev',
       'PgAioBackend.slot_state',
@@ -289,6 +290,9 @@ export class Invariants {
     }
     const raw = this.#handle(id, 'result');
     const callbacksAt = this.handleAt(id) + this.#of('PgAioHandle_num_callbacks');
+    // What pages make of it their readers check.
+    if (world.view.getInt32(this.handleAt(id) + this.#of('PgAioHandle_fd'), true) === REL_FD)
+      return;
     const expected = distilled(raw, this.#handle(id, 'length'), world.view.getUint8(callbacksAt));
     const word = this.#handle(id, 'distilled_word');
     const result = this.#handle(id, 'distilled_result');
@@ -481,11 +485,32 @@ export class Invariants {
       const owner = world.view.getUint16(owners + 2 * frame, true);
       if (owner !== 0) world.fail(`in the end frame ${frame} is backend ${owner - 1}'s`);
     }
+    this.#buffersAtEnd();
     if (this.#entries().length > 0) world.fail('in the end the queue is not empty');
     if (this.workers !== 0) world.fail(`in the end there are ${this.workers} workers`);
     for (const lock of ['frame_lock', 'file_lock']) {
       if (world.ctl(lock) !== 0) world.fail(`in the end ${lock} is held`);
     }
     if (this.#controlWord('lock') !== 0) world.fail('in the end the queue is locked');
+  }
+
+  /** Nobody holds a buffer, and no write slot is taken. */
+  #buffersAtEnd(): void {
+    const world = this.#world;
+    const { layout } = world;
+    for (let buffer = 0; buffer < world.ctl('shared_buffers'); buffer++) {
+      const at = world.ctl('buffer_descs') + buffer * 64;
+      const state = world.word(at);
+      const held = state & layout.number('BUF_REFCOUNT_MASK');
+      if (held !== 0) world.fail(`in the end buffer ${buffer + 1} has ${held} pins`);
+      if ((state & layout.number('BM_IO_IN_PROGRESS')) !== 0) {
+        world.fail(`in the end I/O on buffer ${buffer + 1} is under way`);
+      }
+      if (world.word(at + 4) !== 0) world.fail(`in the end buffer ${buffer + 1} is locked`);
+    }
+    const slots = world.ctl('write_slots');
+    for (let slot = slots; slot < world.ctl('buffer_scratch'); slot += 64) {
+      if (world.word(slot) !== 0) world.fail('in the end a write slot is taken');
+    }
   }
 }

@@ -4,6 +4,7 @@
  * workers, tells itself of threads that ended, and at the end sends the workers home.
  */
 import { attach, Backend, Board, type Habits } from './backend.ts';
+import { Changes, PoolUser } from './pool.ts';
 import type { Random } from './random.ts';
 import type { Part, Program, Settings, Thread, World } from './world.ts';
 
@@ -23,6 +24,8 @@ interface Plan {
   readonly board: number;
   /** A descriptor means nothing to other threads: they open the file again. */
   readonly ownFiles: boolean;
+  /** Rounds with the buffer pool instead of plain I/O; 0 none. */
+  readonly buffers?: number;
 }
 
 const SETTINGS: Settings = {
@@ -30,7 +33,8 @@ const SETTINGS: Settings = {
   IO_MAX_CONCURRENCY: 2,
   IO_MAX_COMBINE_LIMIT: 2,
   MAX_BACKENDS: 4,
-  SHARED_BUFFERS: 32,
+  SHARED_BUFFERS: 16,
+  IO_FRAMES: 32,
   BLOCK_SIZE: 1024,
   LOCAL_MEMORY: 4096,
   TRACE_SIZE: 16,
@@ -110,7 +114,7 @@ export const PROGRAMS: Readonly<Record<string, (random: Random) => Plan>> = {
   /** More I/O than the queue holds. */
   overflow: (random) => ({
     ...BASE,
-    settings: settings({ IO_MAX_CONCURRENCY: random.range(40, 75), SHARED_BUFFERS: 240 }),
+    settings: settings({ IO_MAX_CONCURRENCY: random.range(40, 75), IO_FRAMES: 240 }),
     workers: random.below(2),
     habits: habits({ rounds: 5, most: 60, batches: 2, weights: { start: 3, drain: 1, check: 1 } }),
     deaths: random.below(3),
@@ -140,6 +144,25 @@ export const PROGRAMS: Readonly<Record<string, (random: Random) => Plan>> = {
     }),
     board: 12,
   }),
+  /** A buffer pool that is too small for what is read and changed in it. */
+  buffers: (random) => ({
+    ...BASE,
+    settings: settings({ IO_MAX_CONCURRENCY: random.range(2, 4), DATA_CHECKSUMS: 0 }),
+    backends: random.range(2, 3),
+    workers: random.below(3),
+    buffers: 20,
+  }),
+  /** The same, and threads end while they hold it. */
+  buffersDeath: (random) => ({
+    ...deathPlan(random),
+    settings: settings({
+      IO_MAX_CONCURRENCY: random.range(2, 4),
+      MAX_BACKENDS: 5,
+      DATA_CHECKSUMS: 0,
+    }),
+    ownFiles: false,
+    buffers: 16,
+  }),
   /** Workers that come when there is much to do, and leave when there is not. */
   pool: (random) => ({
     ...BASE,
@@ -160,6 +183,7 @@ export class Cast {
   readonly world: World;
   readonly plan: Plan;
   readonly board: Board;
+  readonly #changes = new Changes();
   #backendsLeft: number;
   #begun = 0;
   #joined = 0;
@@ -199,9 +223,14 @@ export class Cast {
     yield* backend.prepare();
     this.#joined++;
     if (this.#joined === this.plan.backends) this.#planDeath();
-    yield* backend.live({ ...this.plan.habits, loop: this.plan.workers > 0 }, () =>
-      this.#tell(thread),
-    );
+    if (this.plan.buffers === undefined) {
+      yield* backend.live({ ...this.plan.habits, loop: this.plan.workers > 0 }, () =>
+        this.#tell(thread),
+      );
+    } else {
+      const user = new PoolUser(this.world, thread, this.#changes, this.plan.deaths > 0);
+      yield* user.live(this.plan.buffers, () => this.#tell(thread));
+    }
     yield* backend.leave();
     this.#backendsLeft--;
   }

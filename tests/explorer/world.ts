@@ -6,7 +6,7 @@
  */
 
 import type { Fault } from './faults.ts';
-import { FakeFiles } from './files.ts';
+import { FakeFiles, REL_FD } from './files.ts';
 import { Invariants } from './invariants.ts';
 import type { Layout } from './layout.ts';
 import type { Random } from './random.ts';
@@ -33,8 +33,9 @@ const ENDED = new Error('this thread has ended');
 const STACK_BYTES = 8192;
 const MEMORY_PAGES = 48;
 const STACKS = 24;
-export /** Relations have no files here. */
-const NO_FILE = -5;
+/** There is one segment of one relation. */
+const NO_FILE = -2;
+const WASI_ENOSYS = 52;
 const FOREVER = Number.POSITIVE_INFINITY;
 
 /** What an instance is given by its thread: see world's imports. */
@@ -249,6 +250,7 @@ export class World {
         fd_pwrite: io(true),
         fd_sync: sync,
         fd_datasync: sync,
+        fd_advise: () => WASI_ENOSYS,
       },
       pgaio: {
         reopen: (id: number) => this.#systemCall(thread, () => this.files.reopen(thread, id)),
@@ -256,9 +258,10 @@ export class World {
         callback: () => -1,
         submit: () => -1,
         wait_one: () => -1,
-        segment_open: () => NO_FILE,
+        segment_open: (_rel: number, _procno: number, segment: number) =>
+          segment === 0 ? REL_FD : NO_FILE,
         segment_close: () => 0,
-        segment_size: () => NO_FILE,
+        segment_size: () => this.files.relation.length,
         segment_truncate: () => NO_FILE,
         segment_unlink: () => NO_FILE,
       },

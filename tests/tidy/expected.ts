@@ -12,6 +12,7 @@ export const CORE_IMPORTS = [
   'pgaio.report (i32 i32 i32 i32 i32 i32 i32 i32 i32) -> nothing',
   'pgaio.submit (i32 i32) -> i32',
   'pgaio.wait_one (i32) -> i32',
+  'wasi_snapshot_preview1.fd_advise (i32 i64 i64 i32) -> i32',
   'wasi_snapshot_preview1.fd_datasync (i32) -> i32',
   'wasi_snapshot_preview1.fd_pread (i32 i32 i32 i64 i32) -> i32',
   'wasi_snapshot_preview1.fd_pwrite (i32 i32 i32 i64 i32) -> i32',
