@@ -73,8 +73,24 @@ async function guest(aio: Aio, task: string): Promise<{ answer: string; end(): v
   return { answer, end: () => worker.terminate() };
 }
 
+/** Holds the lock of the page frames for a while, as a thread that is slow in there. */
+function holdLock(memory: WebAssembly.Memory): string {
+  const words = new Int32Array(memory.buffer);
+  const at = (constants.CTL_AT + constants.PgAioCtl.fields.frame_lock.offset) >>> 2;
+  Atomics.store(words, at, SOMEBODY);
+  postMessage({ answer: 'held' });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, HELD_MS);
+  Atomics.store(words, at, 0);
+  Atomics.notify(words, at);
+  return 'released';
+}
+/** A thread's mark that no engine here has. */
+const SOMEBODY = 0x7777;
+const HELD_MS = 100;
+
 /** What `guest` runs in its thread. */
 export async function runGuest(task: string, token: Aio['token']): Promise<string> {
+  if (task === 'lock') return holdLock(token.memory);
   const aio = await Aio.attach(token);
   if (task === 'hold') {
     aio.acquire();
@@ -306,6 +322,18 @@ export const CASES: Readonly<Record<string, BrowserCase>> = {
         end();
       }
       assert.ok(taken > 200, `${taken} times`);
+    },
+  },
+  'takes a lock that is held for long by looking on': {
+    where: EVERYWHERE,
+    isolated: true,
+    async run() {
+      await using aio = await Aio.create({ ...SMALL, files: { relation: new Blob([pages(1)]) } });
+      const { answer, end } = await guest(aio, 'lock');
+      assert.is(answer, 'held');
+      using frames = aio.frames(1);
+      assert.is(frames.count, 1);
+      end();
     },
   },
   'runs callbacks of modules in I/O workers': {
