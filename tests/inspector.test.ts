@@ -122,7 +122,9 @@ function scenarioTests(rig: Rig): void {
   test('a load is drawn, and ends when another scenario is run', async () => {
     const page = await rig.open('isolated/index.html?scenario=load&method=worker&view=plots');
     await page.waitForFunction(() =>
-      /[1-9]\d* I\/Os a second/.test(document.querySelector('[data-latest]')?.textContent ?? ''),
+      /depth [1-9].*, [1-9]\d* I\/Os a second/.test(
+        document.querySelector('[data-latest]')?.textContent ?? '',
+      ),
     );
     assert.is(await page.locator('[data-plot] canvas').count(), 3);
     await page.click('[data-scenario=one-read]');
@@ -464,7 +466,9 @@ function liveTests(rig: Rig): void {
       await page.waitForSelector('[data-handle]:not([data-state=IDLE])');
       await page.click('[data-view=plots]');
       await page.waitForFunction(() =>
-        /[1-9]\d* I\/Os a second/.test(document.querySelector('[data-latest]')?.textContent ?? ''),
+        /depth [1-9].*, [1-9]\d* I\/Os a second/.test(
+          document.querySelector('[data-latest]')?.textContent ?? '',
+        ),
       );
       await page.click('[data-view=memory]');
       await page.click('[data-region=frames]');

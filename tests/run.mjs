@@ -23,7 +23,7 @@ const GRACE_MS = 2_000;
 const LONG_TIMEOUTS_MS = {
   'browser-suites.test': 300_000, // most of the core's cases once more, in a browser
   'bundlers.test': 240_000, // three bundlers and six pages
-  'inspector.test': 300_000, // some fifty pages
+  'inspector.test': 420_000, // some sixty pages
 };
 
 /**
