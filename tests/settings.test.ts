@@ -38,6 +38,7 @@ const INTEGERS = {
   max_backends: { min: 1, max: 1024, fallback: '16' },
   shared_buffers: { min: 16, max: 1073741823, unit: '8kB', good: [16, 99], fallback: '128MB' },
   io_frames: { min: 0, max: 1073741823, unit: '8kB', good: [1, 99], fallback: '8MB' },
+  temp_buffers: { min: 100, max: 1073741823, unit: '8kB', good: [100, 101], fallback: '8MB' },
   block_size: { min: 1024, max: 32768, fallback: '8192' },
   local_memory: { min: 4, max: 65536, unit: 'kB', fallback: '64kB' },
   trace_size: { min: 16, max: 1048576, fallback: '4096' },
@@ -336,6 +337,8 @@ forEachMethod(
         io_method: variant.shared ? 'worker' : 'sync',
         trace: 'off',
         data_checksums: 'on',
+        zero_damaged_pages: 'off',
+        ignore_checksum_failure: 'off',
       });
     });
 
@@ -375,13 +378,16 @@ forEachMethod(
     ];
     const LATE = [
       'effective_io_concurrency',
+      'ignore_checksum_failure',
       'io_combine_limit',
       'io_max_workers',
       'io_min_workers',
       'io_worker_idle_timeout',
       'io_worker_launch_interval',
       'maintenance_io_concurrency',
+      'temp_buffers',
       'trace',
+      'zero_damaged_pages',
     ] as const;
     test('that shape the memory are fixed from then on, even to what they are', async () => {
       const bench = await open();
