@@ -205,7 +205,7 @@ function cut(
 const OPERATIONS = 0;
 const INTERRUPTED = 1;
 const COUNTED_WORDS = 2;
-/** Words that all threads of a test see. A page that is not isolated has one thread, and plain ones. */
+/** Words that all threads of a test see; plain ones in a page that can have one thread only. */
 export function sharedWords(count: number): Int32Array {
   const { SharedArrayBuffer: Shared = ArrayBuffer } = globalThis as Partial<typeof globalThis>;
   return new Int32Array(new Shared(4 * count));

@@ -90,7 +90,7 @@ export const ENTRY_POINTS = [
   /^host\/browser\/(?:index|raw|worker|devtools)\.ts$/,
   /^host\/browser\/inspector\/main\.ts$/,
   /^tests\/browser\/(?:page|suites|variants|uvu)\.ts$/,
-  /^tests\/browser\/node\/\w+\.ts$/,
+  /^tests\/browser\/node\/[\w-]+\.ts$/,
   /^tests\/stress\/(?:run\.mjs|stress\.ts|stress-thread\.ts)$/,
 ];
 
