@@ -126,7 +126,7 @@ forEachMethod('page: verify', (test, open) => {
       [0, 1],
       [bench.ctl('local') - 1, 1],
       [end - VECTOR_BLOCK_SIZE + 1, 1],
-      [bench.ctl('frames'), 65],
+      [end - 64 * VECTOR_BLOCK_SIZE, 65],
       [bench.ctl('frames'), 2 ** 31],
       [bench.ctl('frames'), 524288],
     ] as const) {
