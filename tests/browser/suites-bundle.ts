@@ -13,6 +13,7 @@ const INSTEAD: readonly (readonly [RegExp, string])[] = [
     /\/host\/node\/(?:raw|module|host|direct-provider|wasi-provider)\.ts$/,
     'tests/browser/node/host.ts',
   ],
+  [/\/host\/node\/uring\.ts$/, 'tests/browser/node/uring.ts'],
   [/\/variants\.ts$/, 'tests/browser/variants.ts'],
 ];
 
