@@ -12,6 +12,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { bundleBrowser, bundleInspector } from './tools/browser.mjs';
 import { BUNDLE_OPTIONS, PROGRAM_OPTIONS, WORKER } from './tools/bundle.mjs';
 import {
   filesBelow,
@@ -28,6 +29,7 @@ const CORES = {
   debug: 'dist/pgaio-debug.wasm',
   release: 'dist/pgaio.wasm',
   'release-unshared': 'dist/pgaio-unshared.wasm',
+  sim: 'dist/pgaio-sim.wasm',
 };
 /** dist/NAME.js is bundled from here. */
 const BUNDLES = {
@@ -47,6 +49,7 @@ const PROGRAM = {
   program: 'host/node/cli/program.ts',
   'verify-job': 'host/node/verify-job.ts',
 };
+const PAGE = 'host/browser/inspector/index.html';
 const TOOLS = ['build.mjs', 'asconfig.json', 'package-lock.json', ...filesBelow('tools', '.mjs')];
 
 /** Those that can be bundled: a young project lacks some. */
@@ -94,6 +97,30 @@ const STEPS = [
     run: bundle,
   },
   {
+    name: 'browser',
+    inputs: () => [
+      ...TOOLS,
+      'package.json',
+      ...Object.values(CORES),
+      ...filesBelow('bindings'),
+      ...filesBelow('host', '.ts'),
+    ],
+    outputs: () => ['index', 'raw', 'devtools', 'worker'].map((name) => `dist/browser/${name}.js`),
+    run: (say) => writeBundles(say, 'dist/browser', bundleBrowser),
+  },
+  {
+    name: 'inspector',
+    inputs: () => [
+      ...TOOLS,
+      ...Object.values(CORES),
+      ...filesBelow('bindings'),
+      ...filesBelow('host/browser'),
+      ...filesBelow('host', '.ts').filter((path) => /^host\/[^/]+$/.test(path)),
+    ],
+    outputs: () => (existsSync(PAGE) ? ['dist/inspector/index.html'] : []),
+    run: (say) => writeBundles(say, 'dist/inspector', bundleInspector),
+  },
+  {
     name: 'types',
     inputs: () => [
       ...TOOLS,
@@ -102,6 +129,8 @@ const STEPS = [
       ...filesBelow('tools/types'),
       'tsconfig.json',
       'tsconfig.types.json',
+      'tsconfig.browser.json',
+      'tsconfig.browser-types.json',
     ],
     outputs: () => (existsSync(BUNDLES.index) ? ['dist/types'] : []),
     run: declareTypes,
@@ -231,6 +260,27 @@ async function bundle(say) {
   say(`dist/*.js: ${names.join(', ')}`);
 }
 
+/**
+ * Writes what `make` gives into `folder`, and removes what was there before.
+ * @param {(line: string) => void} say
+ * @param {string} folder
+ * @param {() => Promise<[path: string, content: Uint8Array | string][]>} make
+ */
+async function writeBundles(say, folder, make) {
+  if (folder === 'dist/inspector' && !existsSync(PAGE)) {
+    say(`${folder}: left out, there is no ${PAGE} yet`);
+    return;
+  }
+  const kept = new Set();
+  for (const [path, content] of await make()) {
+    const local = relative(process.cwd(), path);
+    kept.add(local);
+    writeFileAtomically(local, content);
+  }
+  for (const old of filesBelow(folder)) if (!kept.has(old)) rmSync(old);
+  say(`${folder}: ${kept.size} files`);
+}
+
 /** @type {Step['run']} */
 async function declareTypes(say) {
   if (!existsSync(BUNDLES.index) && !existsSync(BUNDLES.raw)) {
@@ -240,7 +290,9 @@ async function declareTypes(say) {
   rmSync('dist/types', { recursive: true, force: true });
   const tsc = 'node_modules/typescript/bin/tsc';
   try {
-    await promisify(execFile)(process.execPath, [tsc, '-p', 'tsconfig.types.json']);
+    for (const project of ['tsconfig.types.json', 'tsconfig.browser-types.json']) {
+      await promisify(execFile)(process.execPath, [tsc, '-p', project]);
+    }
   } catch (error) {
     const { stdout, stderr } = /** @type {{ stdout?: string, stderr?: string }} */ (error);
     throw new Error(`${stdout ?? ''}${stderr ?? ''}`.trim() || String(error));

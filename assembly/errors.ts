@@ -40,6 +40,7 @@ export const E_SUBMIT_COUNT: i32 = -4138; // the method did not take all staged 
 export const E_CRITICAL: i32 = -4139; // not allowed inside a completion callback
 export const E_CANNOT_WAIT: i32 = -4140; // nobody can complete this IO while its waiter blocks
 export const E_NOT_ARMED: i32 = -4141; // nobody here waits for this IO
+export const E_MAY_NOT_BLOCK: i32 = -4155; // this thread may not block: await instead
 
 // Bad values at the border.
 export const E_NO_BACKEND: i32 = -4160; // pgaio_init_backend() has not been called

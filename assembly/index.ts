@@ -9,6 +9,7 @@ export {
   AioShmemInit, AtEOXact_Aio, pgaio_error_cleanup, pgaio_init_backend, pgaio_local_memory,
   pgaio_set_thread, pgaio_shutdown,
 } from "./aio/init";
+export { pgaio_forbid_blocking } from "./aio/backend";
 export { pgaio_get_guc, pgaio_set_guc } from "./shm/settings";
 export { pgaio_error_detail } from "./errors";
 

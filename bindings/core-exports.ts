@@ -7,6 +7,7 @@ export interface CoreExports {
   AioShmemSize(): number;
   AioShmemInit(): number;
   pgaio_set_thread(thread: number): number;
+  pgaio_forbid_blocking(): number;
   pgaio_init_backend(privateDescriptors: number): number;
   pgaio_local_memory(): number;
   pgaio_shutdown(): number;

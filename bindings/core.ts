@@ -153,6 +153,7 @@ export class CoreInstance {
     applyEarly(exports, numbers);
     for (const [guc, number] of internal) checked(exports, exports.pgaio_set_guc(guc, number));
     checked(exports, exports.pgaio_set_thread(host.thread));
+    if (host.mayBlock === false) checked(exports, exports.pgaio_forbid_blocking());
     checked(exports, exports.AioShmemInit());
     const isPrivate = !host.provider.sharedDescriptors || host.descriptorsEndWithThread === true;
     const procno = checked(exports, exports.pgaio_init_backend(isPrivate ? 1 : 0));

@@ -90,6 +90,7 @@ export const USAGE: Readonly<Record<number, readonly [`PGAIO_${string}`, string]
   [-4139]: ['PGAIO_CRITICAL', 'not allowed inside a completion callback'],
   [-4140]: ['PGAIO_CANNOT_WAIT', 'nobody can complete IO {io} while its waiter blocks'],
   [-4141]: ['PGAIO_NOT_ARMED', 'nothing of this instance is armed to wait for IO {io}'],
+  [-4155]: ['PGAIO_MAY_NOT_BLOCK', 'this thread may not block: await instead'],
   [-4160]: ['PGAIO_NO_BACKEND', 'pgaio_init_backend() has not been called'],
   [-4161]: ['PGAIO_BACKEND_TWICE', 'this instance is backend {first} already'],
   [-4162]: ['PGAIO_BAD_HANDLE', 'not an IO handle: {first}'],

@@ -52,6 +52,8 @@ export interface IoProvider {
   bind(memory: WebAssembly.Memory): WasiIo;
   /** Rings of the kernel's over the same descriptors, for method IO_URING; once per instance. */
   rings?(memory: WebAssembly.Memory): UringHost;
+  /** What must be waited for before `open` of the same path: opening itself never waits. */
+  prepare?(path: string, flags: OpenFlags): Promise<void>;
   /** Opens a file: its descriptor, as the functions of `bind` take it. */
   open(path: string, flags: OpenFlags, scratch: Scratch): number;
   /** What I/O on a file opened `direct` must be aligned to. */
@@ -71,6 +73,10 @@ export interface IoProvider {
 export type ProviderSpec =
   | { readonly name: 'direct' }
   | { readonly name: 'wasi'; readonly root: string }
+  /** In a browser: files the person picked, by path. */
+  | { readonly name: 'blob'; readonly files: Readonly<Record<string, Blob>> }
+  /** In a browser: the Origin Private File System, below a folder. */
+  | { readonly name: 'opfs'; readonly root: string }
   /** A module that exports `createProvider(options): IoProvider`. */
   | { readonly name: 'module'; readonly url: string; readonly options?: unknown };
 
@@ -133,6 +139,10 @@ export interface CoreHost {
   readonly dataDirectory?: string | undefined;
   /** Number of this thread among those that may join the memory. */
   readonly thread: number;
+  /** What the module imports beside the core's own imports; none of the published builds does. */
+  readonly extraImports?: ((memory: WebAssembly.Memory) => WebAssembly.Imports) | undefined;
+  /** Whether this thread may sleep: the main thread of a page may not. @default true */
+  readonly mayBlock?: boolean | undefined;
   /** Whether descriptors opened here are closed when this thread ends. */
   readonly descriptorsEndWithThread?: boolean | undefined;
   /** Keeps the process alive from `hold` to `release`: while I/O is in flight. */

@@ -92,6 +92,7 @@ export async function instantiate(
   const u32 = new Uint32Array(memory.buffer);
   const uring = host.uring?.(memory);
   const instance = await WebAssembly.instantiate(host.module, {
+    ...host.extraImports?.(memory),
     env: { memory },
     wasi_snapshot_preview1: guarded(state, host.provider.bind(memory)),
     pgaio: {

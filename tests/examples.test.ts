@@ -101,10 +101,11 @@ const documents = suite('documents:');
 /** Sources of the tests by the name documents use; some have parts in files beside them. */
 function sourcesOf(name: string): string {
   const rows = new RegExp(`^${name}-(?:(?:\\w+-)?rows|numbers|cases)\\.ts$`);
-  return readdirSync('tests')
+  const files = readdirSync('tests')
     .filter((file) => file === `${name}.test.ts` || rows.test(file))
-    .map((file) => readFileSync(`tests/${file}`, 'utf8'))
-    .join('\n');
+    .map((file) => `tests/${file}`);
+  const inPages = name === 'browser' ? ['tests/browser/cases.ts'] : [];
+  return [...files, ...inPages].map((path) => readFileSync(path, 'utf8')).join('\n');
 }
 
 /** Tests that a text names: `file` "beginning of the sentence". */

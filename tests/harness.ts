@@ -26,9 +26,11 @@ import { coreModule } from '../host/node/module.ts';
 import { attach } from '../host/node/raw.ts';
 import { wasiProvider } from '../host/node/wasi-provider.ts';
 import type { FaultyOptions } from './faulty-module.ts';
+import type { Restriction } from './restrictions.ts';
 import { type DeviceMode, type Faults, Injection, newCounts, TestDevice } from './test-device.ts';
-import { ALL_VARIANTS, type Restriction, unavailable, type Variant } from './variants.ts';
+import { ALL_VARIANTS, unavailable, type Variant } from './variants.ts';
 
+export * from './restrictions.ts';
 export type { Faults } from './test-device.ts';
 export * from './variants.ts';
 

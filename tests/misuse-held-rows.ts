@@ -1,5 +1,6 @@
 /** The table of misuse, first part: about a handle and what is said of the I/O it is to be. */
-import { type Bench, IN_FLIGHT_ONLY } from './harness.ts';
+import * as assert from 'uvu/assert';
+import { type Bench, IN_FLIGHT_ONLY, SHARED_ONLY } from './harness.ts';
 import {
   drain,
   HELD,
@@ -358,3 +359,21 @@ const HELD_TABLE: readonly Row[] = HELD_ROWS.map(([sentence, code, message, call
 }));
 
 export const HANDLE_ROWS: readonly Row[] = [...HANDED_OUT, ...DEFINING, ...HELD_TABLE];
+
+/** The main thread of a page, which may not sleep. */
+export const SLEEPLESS_ROW: Row = {
+  sentence: 'sleeps in no thread that may not block',
+  code: 'PGAIO_MAY_NOT_BLOCK',
+  message: 'this thread may not block: await instead',
+  names: STAGED,
+  only: (variant) => IN_FLIGHT_ONLY(variant) ?? SHARED_ONLY(variant),
+  arrange: async (bench) => {
+    staged(bench);
+    const guest = await bench.join();
+    guest.pg.pgaio_forbid_blocking();
+    const ref = refTo(guest, 0);
+    assert.is(guest.pg.pgaio_wref_wait_timed(ref, 0), false, 'a look is no wait');
+    return () => guest.pg.pgaio_wref_wait(ref);
+  },
+  repair: drain,
+};

@@ -16,7 +16,7 @@ import {
   SHARED_ONLY,
   SMALL,
 } from './harness.ts';
-import { HANDLE_ROWS } from './misuse-held-rows.ts';
+import { HANDLE_ROWS, SLEEPLESS_ROW } from './misuse-held-rows.ts';
 import { POOL_ROWS } from './misuse-pool-rows.ts';
 import {
   drain,
@@ -108,6 +108,7 @@ const WAITING: readonly Row[] = [
     },
     repair: releaseHeld,
   },
+  SLEEPLESS_ROW,
   {
     sentence: 'says that a device which ends I/O later cannot be waited for',
     code: 'PGAIO_CANNOT_WAIT',

@@ -26,6 +26,9 @@ const LONG_TIMEOUTS_MS = {
   'verify-system.test': 300_000, // the same, over a gigabyte of holes
   // It compiles the core anew for each deliberate fault.
   'explorer.test': 300_000,
+  'browser-suites.test': 300_000, // most of the core's cases once more, in a browser
+  'bundlers.test': 240_000, // three bundlers and six pages
+  'inspector.test': 420_000, // some sixty pages
 };
 
 /**
@@ -215,6 +218,8 @@ async function main(words) {
     const lint = [biome, 'check', '--error-on-warnings', '--colors=off'];
     jobs.unshift(
       ['types', () => runCheck([tsc, '-p', 'tsconfig.json'])],
+      ['types of the browser', () => runCheck([tsc, '-p', 'tsconfig.browser.json'])],
+      ['types of its tests', () => runCheck([tsc, '-p', 'tests/browser/tsconfig.json'])],
       ['lint', () => runCheck(lint)],
     );
   }

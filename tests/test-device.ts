@@ -25,7 +25,7 @@ export interface Faults {
 }
 
 function injectionWords(): Int32Array {
-  return new Int32Array(new SharedArrayBuffer(4 * INJECT_WORDS)).fill(NO_LIMIT, 0, 1);
+  return sharedWords(INJECT_WORDS).fill(NO_LIMIT, 0, 1);
 }
 
 /** Places in the words of an Injection. */
@@ -210,9 +210,15 @@ function cut(
 const OPERATIONS = 0;
 const INTERRUPTED = 1;
 const COUNTED_WORDS = 2;
+/** Words that all threads of a test see; plain ones in a page that can have one thread only. */
+export function sharedWords(count: number): Int32Array {
+  const { SharedArrayBuffer: Shared = ArrayBuffer } = globalThis as Partial<typeof globalThis>;
+  return new Int32Array(new Shared(4 * count));
+}
+
 /** Words for the counts of `faulty`, all zero. */
 export function newCounts(): Int32Array {
-  return new Int32Array(new SharedArrayBuffer(4 * COUNTED_WORDS));
+  return sharedWords(COUNTED_WORDS);
 }
 
 export class FaultCounter {

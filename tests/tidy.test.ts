@@ -358,9 +358,9 @@ packed('runs no script when it is installed, and its entries are there', () => {
   for (const script of ['preinstall', 'install', 'postinstall', 'prepare']) {
     assert.is(manifest.scripts[script], undefined, script);
   }
-  const entries = Object.values(manifest.exports).flatMap((entry) =>
-    typeof entry === 'string' ? [entry] : Object.values(entry as object),
-  );
+  const pathsOf = (entry: unknown): string[] =>
+    typeof entry === 'string' ? [entry] : Object.values(entry as object).flatMap(pathsOf);
+  const entries = pathsOf(manifest.exports);
   none(
     [...entries, ...Object.values(manifest.bin)].map(String).filter((path) => !existsSync(path)),
   );

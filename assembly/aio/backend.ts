@@ -109,6 +109,17 @@ export function takePlace(at: usize): void { my_place = changetype<PgAioPlace>(a
 /** Number of this thread, as its host knows it; marks the locks it holds. Never 0. */
 export let my_thread: u32 = 1;
 export function setThread(thread: u32): void { my_thread = thread; }
+/**
+ * Whether this thread may sleep. The main thread of a page may not: a futex wait traps there. It
+ * awaits its I/O, and looks again and again at a lock, which is held for an instant only.
+ */
+export let may_block: bool = true;
+/** From now on this instance answers E_MAY_NOT_BLOCK where it would sleep. Before AioShmemInit. */
+export function pgaio_forbid_blocking(): i32 {
+  assert(my_thread != 0);
+  may_block = false;
+  return 0;
+}
 /** From a thread's number at its host: never 0, and clear of the mark of a contended lock. */
 @inline export function threadMark(number: u32): u32 { return (number + 1) & 0x7fffffff; }
 

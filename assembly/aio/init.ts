@@ -27,7 +27,8 @@ import { freeFramesOf } from "../storage/frames";
 import { forgetLocalBuffers } from "../storage/localbuf";
 import { closeAll } from "../storage/smgr";
 import {
-  anySlotTaken, claimSlot, freeSlot, my_backend, my_procno, my_storage, setThread, stage_depth,
+  anySlotTaken, claimSlot, freeSlot, may_block, my_backend, my_procno, my_storage, setThread,
+  stage_depth,
   threadMark,
 } from "./backend";
 import { checkMayAct } from "./check";
@@ -65,7 +66,7 @@ export function AioShmemInit(): i32 {
   }
   if (compareExchange32(ctlState(), CTL_FRESH, CTL_LAYING_OUT) == CTL_FRESH) layOutMemory();
   else if (!isDefined(PGAIO_UNSHARED) && loadAcquire32(ctlState()) == CTL_LAYING_OUT) {
-    futexWait(ctlState(), CTL_LAYING_OUT, LAY_OUT_NS);
+    awaitLayOut();
   }
   if (loadAcquire32(ctlState()) != CTL_READY) return fail(E_MEMORY_FOREIGN, NONE, 0, magic);
   if (ctl().layout_version != LAYOUT_VERSION) {
@@ -76,6 +77,17 @@ export function AioShmemInit(): i32 {
   adoptLayout();
   return OK;
 }
+
+/** Returns when the first instance has laid out the memory, or has had its time. */
+function awaitLayOut(): void {
+  assert(!isDefined(PGAIO_UNSHARED));
+  if (may_block) futexWait(ctlState(), CTL_LAYING_OUT, LAY_OUT_NS);
+  for (let i: u32 = 0; !may_block && i < LAY_OUT_LOOKS; i++) {
+    if (loadAcquire32(ctlState()) != CTL_LAYING_OUT) return;
+  }
+}
+/** At least a second, where a thread may not sleep. */
+const LAY_OUT_LOOKS: u32 = 1_000_000_000;
 
 /**
  * Fills in the head, the slots and the handles; the rest begins as zero.

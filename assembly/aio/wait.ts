@@ -4,14 +4,15 @@
  * times, and can be handed to anybody.
  */
 import {
-  E_BAD_ADDRESS, E_BAD_WREF, E_CANNOT_WAIT, E_CRITICAL, E_NOT_ARMED, E_NO_BACKEND, E_NO_FREE_IO,
+  E_BAD_ADDRESS, E_BAD_WREF, E_CANNOT_WAIT, E_CRITICAL, E_MAY_NOT_BLOCK, E_NOT_ARMED,
+  E_NO_BACKEND, E_NO_FREE_IO,
   E_OLDEST_STATE, E_STILL_NO_IDLE, E_WAIT_OWN, E_WAIT_STATE, E_WREF_STATE, OK, fail,
 } from "../errors";
 import { fetchAdd32, futexWait, loadAcquire64 } from "../shm/atomics";
 import { handleAt, handleId, handle_count, isCallers } from "../shm/layout";
 import { io_max_concurrency } from "../shm/settings";
 import { methodHasWaitOne, methodHelp, methodPoll, methodWaitOne } from "../method/method";
-import { crit_section_count, my_backend, my_procno } from "./backend";
+import { crit_section_count, may_block, my_backend, my_procno } from "./backend";
 import { checkMayAct, checkMine } from "./check";
 import { PgAioHandle, reclaim, reclaimIfCompleted, stateOf } from "./handle";
 import { finishIfLeft, submitStaged } from "./io";
@@ -254,6 +255,9 @@ function sleepOn(ioh: PgAioHandle, generation: u64, state: u32): i32 {
   if (state == PGAIO_HS_SUBMITTED && methodHelp(ioh, false)) return OK;
   for (let i: u32 = 0; i < spin_rounds; i++) {
     if (stateOf(ioh) != state) return OK;
+  }
+  if (!may_block) {
+    return patience_ns == 0 ? TIMED_OUT : fail(E_MAY_NOT_BLOCK, handleId(ioh), state);
   }
   const waiters = changetype<usize>(ioh) + offsetof<PgAioHandle>("waiters");
   fetchAdd32(waiters, 1);

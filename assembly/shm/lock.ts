@@ -4,7 +4,7 @@
  * takes none. A thread can be ended anywhere, hence the holder's number: who finds it dead frees
  * its locks (lockBreak), and every section leaves what it guards usable at each step.
  */
-import { my_thread } from "../aio/backend";
+import { may_block, my_thread } from "../aio/backend";
 import { compareExchange32, exchange32, futexWait, futexWake, loadAcquire32 } from "./atomics";
 
 const FREE: u32 = 0;
@@ -36,7 +36,7 @@ export function lockSpin(at: usize): bool {
 /** Some 200 ns: a section takes about as long. */
 const SPIN_ROUNDS: u32 = isDefined(PGAIO_SIM) ? 2 : 200;
 
-/** Takes the lock; the holder wakes a waiter when it leaves. */
+/** Takes the lock; the holder wakes a waiter when it leaves. Who may not block looks on. */
 export function lockAcquire(at: usize): void {
   if (lockSpin(at)) return;
   while (true) { // each round the holder has changed, or 100 ms have passed
@@ -47,6 +47,7 @@ export function lockAcquire(at: usize): void {
       continue;
     }
     assert((holder & ~CONTENDED) != my_thread, "a thread waits for itself");
+    if (!may_block) continue; // the thread of a page looks on
     const contended = holder | CONTENDED;
     if (holder == contended || compareExchange32(at, holder, contended) == holder) {
       futexWait(at, contended, LOOK_AGAIN_NS);

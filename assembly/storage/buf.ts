@@ -14,7 +14,7 @@
  * A tag changes only while nobody else has the buffer pinned and TAG_VALID is down. Who finds a
  * buffer by its tag without a lock pins it and looks again: it is the right one then, or let go.
  */
-import { my_procno, my_thread } from "../aio/backend";
+import { may_block, my_procno, my_thread } from "../aio/backend";
 import { PgAioHandle } from "../aio/handle";
 import {
   compareExchange32, compareExchange64, fetchAdd32, futexWait, futexWake, loadAcquire32,
@@ -27,7 +27,7 @@ import { block_size, max_backends, shared_buffers } from "../shm/settings";
 import { BUFFER_DESC_BYTES, BUFFER_PIN_BYTES } from "../shm/sizes";
 import { generationOf } from "../aio/wait";
 import { BLOCKED } from "../aio/types";
-import { E_CANNOT_WAIT, OK, fail } from "../errors";
+import { E_CANNOT_WAIT, E_MAY_NOT_BLOCK, OK, fail } from "../errors";
 
 /** A fork of a relation, as callers name it (RelFileLocator, fork number and persistence). */
 @unmanaged export class RelFileRef {
@@ -298,6 +298,7 @@ export function sleepOnBuffer(desc: BufferDesc): i32 {
   const state = changeStateIf(desc, BM_IO_IN_PROGRESS, BM_IO_WAITERS);
   if ((state & BM_IO_IN_PROGRESS) == 0) return OK;
   if (isDefined(PGAIO_UNSHARED)) return fail(E_CANNOT_WAIT);
+  if (!may_block) return fail(E_MAY_NOT_BLOCK);
   assert((state & BM_IO_WAITERS) != 0);
   futexWait(changetype<usize>(desc), state, LOOK_AGAIN_NS);
   return OK;
@@ -354,6 +355,7 @@ export function lockContent(index: u32, exclusive: bool, nowait: bool): i32 {
     }
     if (nowait) return BLOCKED;
     if (isDefined(PGAIO_UNSHARED)) return fail(E_CANNOT_WAIT);
+    if (!may_block) return fail(E_MAY_NOT_BLOCK);
     const held = loadAcquire32(word);
     if ((held & (BL_EXCLUSIVE | BL_SHARES)) == 0) continue;
     const waiting = held | BL_WAITERS;

@@ -1,22 +1,26 @@
 /**
  * I/O through `@wasmer/wasi` on files in memory: what a page without a server can offer, and the
  * proof that the core needs nothing of Node. Guarantees what the other providers do, in spite of
- * two things the package (1.2.2) gets wrong; tests/wasmer.test.ts fails when either is mended:
+ * three things the package (1.2.2) gets wrong; tests fail when the first two are mended:
  *
  * - `fd_pwrite` inserts instead of overwriting, so writing is done here, on the file itself;
- * - the size of a file stays what it was when it was opened, so each write sets it.
+ * - the size of a file stays what it was when it was opened, so each write sets it;
+ * - it needs Node's Buffer to start, in a browser as well.
  *
  * It also lets a file opened for reading be written, and says EINVAL of a descriptor that was
  * closed; both are EBADF here. A write costs time in proportion to what follows it in the file, so
  * this is not for large files.
  */
 import { init, WASI } from '@wasmer/wasi';
-import { errnoOfWasi, sqlstateOfErrno, strerror, wasiOfErrno } from '../../bindings/errno.ts';
-import { AioIoError, AioUnavailableError } from '../../bindings/errors.ts';
+import { errnoOfWasi, wasiOfErrno } from '../../bindings/errno.ts';
+import { AioUnavailableError } from '../../bindings/errors.ts';
 import type { IoProvider, OpenFlags, Scratch, WasiIo } from '../../bindings/host.ts';
+import { failure } from './failure.ts';
 
 /** Files in memory. One provider serves one engine; the files outlive it. */
 export interface WasmerProvider extends IoProvider {
+  /** Adds a file, or puts other bytes in its place. */
+  put(path: string, bytes: Uint8Array): void;
   /** A copy of a file's bytes as they are now. */
   bytesOf(path: string): Uint8Array;
 }
@@ -71,7 +75,28 @@ const ENAMETOOLONG = 36;
 export async function wasmerProvider(
   files: Readonly<Record<string, Uint8Array>> = {},
 ): Promise<WasmerProvider> {
-  await init();
+  await initWithoutBuffer();
+  return initialisedProvider(files);
+}
+
+/** The package decodes its own code with Node's Buffer, at once; a browser lends it one. */
+function initWithoutBuffer(): Promise<unknown> {
+  const scope = globalThis as unknown as { Buffer?: unknown };
+  if (scope.Buffer !== undefined) return init();
+  scope.Buffer = {
+    from: (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0)),
+  };
+  try {
+    return init();
+  } finally {
+    delete scope.Buffer;
+  }
+}
+
+/** The same without waiting, once a first one has been made. */
+export function initialisedProvider(
+  files: Readonly<Record<string, Uint8Array>> = {},
+): WasmerProvider {
   const store = new WASI({ preopens: { '/': '/' } }).fs;
   for (const [path, bytes] of Object.entries(files)) put(store, absolute(path), bytes);
   return providerOver(store);
@@ -84,6 +109,7 @@ function providerOver(store: Files): WasmerProvider {
   // A WASI takes the file system it is given for its own and gives it back as `fs`.
   let current = store;
   let wasi: WasiFunctions | undefined;
+  let latest: WASI | undefined;
   const bound = (): WasiFunctions => {
     if (wasi === undefined) throw new RangeError('the provider is not bound to a memory yet');
     return wasi;
@@ -94,6 +120,7 @@ function providerOver(store: Files): WasmerProvider {
     bind(memory) {
       const made = new WASI({ preopens: { '/': '/' }, fs: current });
       current = made.fs;
+      latest = made;
       const functions = start(made, memory);
       wasi = functions;
       opened.clear();
@@ -127,6 +154,14 @@ function providerOver(store: Files): WasmerProvider {
       opened.delete(fd);
       bound().fd_close(fd);
     },
+    end() {
+      // It is not collected: it would keep the engine's memory, gigabytes of addresses, for ever.
+      latest?.free();
+      latest = undefined;
+      wasi = undefined;
+      opened.clear();
+    },
+    put: (path, bytes) => put(current, absolute(path), bytes),
     truncate(fd, bytes) {
       const target = opened.get(fd);
       if (target === undefined || !target.writes) {
@@ -195,7 +230,7 @@ function start(wasi: WASI, memory: WebAssembly.Memory): WasiFunctions {
 }
 
 /** A module that imports `env.memory` and one function of WASI, and exports the memory. */
-function memoryModule(shared: boolean): Uint8Array {
+function memoryModule(shared: boolean): Uint8Array<ArrayBuffer> {
   const text = (words: string): number[] => [words.length, ...new TextEncoder().encode(words)];
   const section = (id: number, content: readonly number[]): number[] => [
     id,
@@ -345,18 +380,4 @@ function sizeOf(wasi: WasiFunctions, fd: number, scratch: Scratch): number {
   statOf(wasi, fd, scratch);
   const view = new DataView(scratch.memory.buffer);
   return Number(view.getBigUint64(scratch.at + STAT_SIZE_OFFSET, true));
-}
-
-function failure(
-  verb: 'open' | 'stat' | 'truncate' | 'remove',
-  path: string,
-  errno: number,
-): AioIoError {
-  return new AioIoError({
-    code: verb === 'open' ? 'PGAIO_OPEN' : 'PGAIO_STAT',
-    message: `could not ${verb} file "${path}": ${strerror(errno)}`,
-    sqlstate: sqlstateOfErrno(errno),
-    errno,
-    path,
-  });
 }

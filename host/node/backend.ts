@@ -8,12 +8,12 @@ import { AioUnavailableError, AioUsageError } from '../../bindings/errors.ts';
 import type { CoreHost, ProviderSpec } from '../../bindings/host.ts';
 import * as layout from '../../bindings/layout.ts';
 import type { Settings } from '../../bindings/settings.ts';
-import { callbackBits, loadCallbacks, registerCallbacks } from './callback-modules.ts';
+import { callbackBits, loadCallbacks, registerCallbacks } from '../callback-modules.ts';
 import { type NodeHostOptions, nodeHost } from './host.ts';
 import { adoptModule } from './module.ts';
 import { watchThreads } from './threads.ts';
 import { probeUring, ringFailed, type UringReason, uringUnavailable } from './uring.ts';
-import { WorkerPool } from './worker-pool.ts';
+import { type NodePool, startWorkers } from './worker-pool.ts';
 
 /** All another thread needs to join: plain data, for `workerData` or `postMessage`. */
 export interface AioToken {
@@ -30,7 +30,7 @@ export interface Backend {
   readonly core: CoreInstance;
   readonly token: AioToken;
   /** The I/O workers, in the thread that made the memory. */
-  readonly pool: WorkerPool | undefined;
+  readonly pool: NodePool | undefined;
   /** Why io_method `auto` did not take io_uring. */
   readonly fallback: UringReason | undefined;
 }
@@ -193,11 +193,11 @@ function unshareable(consequence: string): AioUnavailableError {
   });
 }
 
-function startPool(core: CoreInstance, token: AioToken, joined: boolean): WorkerPool | undefined {
+function startPool(core: CoreInstance, token: AioToken, joined: boolean): NodePool | undefined {
   if (joined || core.show('io_method') !== 'worker' || token.provider === undefined) {
     return undefined;
   }
-  return new WorkerPool(core, {
+  return startWorkers(core, {
     memory: token.memory,
     module: core.host.module,
     provider: token.provider,

@@ -74,6 +74,13 @@ export async function providerFrom(spec: ProviderSpec): Promise<IoProvider> {
       return wasiProvider(spec.root);
     case 'module':
       return withSpec(await importProvider(spec.url, spec.options), spec);
+    case 'blob':
+    case 'opfs':
+      throw new AioUnavailableError({
+        code: 'PGAIO_PROVIDER_BROWSER',
+        message: `provider "${spec.name}" is a browser's`,
+        hint: 'Give provider "direct" or "wasi".',
+      });
     default:
       return spec satisfies never;
   }

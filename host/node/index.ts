@@ -2,6 +2,7 @@
 import { AioEngine, type AioSettings, settingsOf } from '../../bindings/aio.ts';
 import { type AioToken, type Backend, createBackend, joinBackend } from './backend.ts';
 import { type NodeHostOptions, splitOptions } from './host.ts';
+import type { Inspector, InspectorOptions } from './inspector-server.ts';
 import type { UringReason } from './uring.ts';
 
 export * from '../../bindings/index.ts';
@@ -9,6 +10,7 @@ export * as constants from '../../bindings/layout.ts';
 export type { AioToken } from './backend.ts';
 export { directProvider } from './direct-provider.ts';
 export type { NodeHostOptions } from './host.ts';
+export type { Inspector, InspectorOptions } from './inspector-server.ts';
 export { probeUring, type UringProbe, type UringReason } from './uring.ts';
 export { wasiProvider } from './wasi-provider.ts';
 
@@ -52,5 +54,20 @@ export class Aio extends AioEngine {
    */
   static async attach(token: AioToken, options: NodeHostOptions = {}): Promise<Aio> {
     return new Aio(await joinBackend(token, options));
+  }
+
+  /**
+   * Shows this engine, live, in a browser on this machine: the address is good once, on loopback
+   * only, and nothing can be changed through it. Whoever has it can read the engine's memory, pages
+   * included. Ends with this backend; keeps no process alive. Also `pgaio inspect URL`.
+   * @example
+   * await using inspector = await aio.serveInspector();
+   * console.log(inspector.url);
+   */
+  async serveInspector(options: InspectorOptions = {}): Promise<Inspector> {
+    const { serveInspector } = await import('./inspector-server.ts'); // those who want it load it
+    const inspector = await serveInspector(this, options);
+    this.onLeaving(() => void inspector.close());
+    return inspector;
   }
 }

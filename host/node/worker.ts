@@ -5,9 +5,10 @@
 import { parentPort, threadId, workerData } from 'node:worker_threads';
 import { CoreInstance } from '../../bindings/core.ts';
 import type { CoreHost } from '../../bindings/host.ts';
-import { loadCallbacks, registerCallbacks } from './callback-modules.ts';
+import { loadCallbacks, registerCallbacks } from '../callback-modules.ts';
+import { CALLBACK_MASK, type WorkerMessage } from '../worker-pool.ts';
 import { providerFrom } from './host.ts';
-import { CALLBACK_MASK, type WorkerMessage, type WorkerStart } from './worker-pool.ts';
+import type { WorkerStart } from './worker-pool.ts';
 
 const start = workerData as WorkerStart & { readonly id: number };
 const table = await loadCallbacks(start.callbackModules);

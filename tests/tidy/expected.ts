@@ -46,6 +46,10 @@ export const CORE_BUILDS: readonly CoreBuild[] = [
 export const PACKAGE_FILES = [
   'LICENSE',
   'README.md',
+  'dist/browser/devtools.js',
+  'dist/browser/index.js',
+  'dist/browser/raw.js',
+  'dist/browser/worker.js',
   'dist/cli.js',
   'dist/index.js',
   'dist/layout.js',
@@ -59,7 +63,10 @@ export const PACKAGE_FILES = [
 /** Files of the package whose names the build makes up, or that need not be there. */
 export const PACKAGE_PATTERNS = [
   /^dist\/(?:chunk-[A-Z0-9]{8}|worker)\.js$/,
-  /^dist\/types\/(?:bindings|host\/node)\/[\w/-]+\.d\.ts$/,
+  /^dist\/types\/(?:bindings|host(?:\/node|\/browser)?)\/[\w/-]+\.d\.ts$/,
+  /^dist\/browser\/(?:chunk-[A-Z0-9]{8}|[a-z-]+)\.js$/,
+  /^dist\/inspector\/(?:chunk-[A-Z0-9]{8}|[a-z-]+)\.(?:js|css|html|wasm|wasm\.map)$/,
+  /^dist\/(?:browser|inspector)\/licences\.txt$/,
 ];
 
 export const MAX_BLOB_BYTES = 256 << 10;
@@ -67,6 +74,7 @@ export const MAX_BLOB_BYTES = 256 << 10;
 /** Endings, and names of files without one. */
 export const FILE_TYPES = [
   /\.(?:ts|mjs|json|md|c|h|txt|html|css|svg)$/,
+  /^docs\/pictures\/[\w-]+\.png$/,
   /(?:^|\/)(?:LICENSE|\.gitignore|\.npmrc|\.editorconfig)$/,
   /^\.ci\/run$/,
 ];
@@ -86,6 +94,11 @@ export const ENTRY_POINTS = [
   // Started or loaded by their URL, see tests/run.mjs.
   /^tests\/(?:stress\/)?[\w-]+-(?:thread|child|module)\.ts$/,
   /^tests\/[\w-]+-child\.ts$/,
+  // Bundled by name for a browser.
+  /^host\/browser\/(?:index|raw|worker|devtools)\.ts$/,
+  /^host\/browser\/inspector\/main\.ts$/,
+  /^tests\/browser\/(?:page|suites|variants|uvu)\.ts$/,
+  /^tests\/browser\/node\/[\w-]+\.ts$/,
   /^tests\/stress\/(?:run\.mjs|stress\.ts|stress-thread\.ts)$/,
 ];
 

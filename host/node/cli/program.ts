@@ -7,6 +7,7 @@ import manifest from '../../../package.json' with { type: 'json' };
 import type { JobThreads } from '../verify/threads.ts';
 import type { BenchFlags } from './bench.ts';
 import type { DemoFlags } from './demo.ts';
+import { addInspect } from './inspect.ts';
 import type { PageFlags } from './page.ts';
 import { runVerify, type VerifyFlags } from './verify.ts';
 import { complain, EXIT_CLEAN, EXIT_FAILED, surviveClosedPipes } from './words.ts';
@@ -190,6 +191,7 @@ export async function main(words: readonly string[], threads: JobThreads): Promi
   addPage(program);
   addBench(program);
   addDoctor(program);
+  addInspect(program);
   addDemo(program, threads);
   try {
     await program.parseAsync(words, { from: 'user' });

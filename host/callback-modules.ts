@@ -1,8 +1,8 @@
 /** Callbacks from modules, which every thread of the engine loads for itself. */
-import { type AioCallback, overAddresses } from '../../bindings/callbacks.ts';
-import type { CoreInstance } from '../../bindings/core.ts';
-import { AioUnavailableError } from '../../bindings/errors.ts';
-import { PGAIO_HCB_HOST_FIRST, PGAIO_HCB_HOST_LAST } from '../../bindings/layout.ts';
+import { type AioCallback, overAddresses } from '../bindings/callbacks.ts';
+import type { CoreInstance } from '../bindings/core.ts';
+import { AioUnavailableError } from '../bindings/errors.ts';
+import { PGAIO_HCB_HOST_FIRST, PGAIO_HCB_HOST_LAST } from '../bindings/layout.ts';
 
 export type CallbackTable = ReadonlyMap<number, AioCallback>;
 
@@ -28,7 +28,8 @@ export async function loadCallbacks(urls: readonly (string | URL)[]): Promise<Ca
 async function importCallbacks(url: string): Promise<Record<string, AioCallback>> {
   let module: unknown;
   try {
-    module = await import(url);
+    // A user's URL: bundlers are to leave it alone.
+    module = await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
   } catch (cause) {
     throw refused(url, cause instanceof Error ? cause.message : String(cause), cause);
   }

@@ -1,0 +1,2 @@
+/** Of node:os, what the suites use. */
+export const tmpdir = (): string => '/tmp';
