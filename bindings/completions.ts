@@ -247,6 +247,11 @@ class Outcome implements IoResult {
   }
 }
 
+/**
+ * Cached reads end inside the submission, so that one awaited after the other would go on for ever
+ * without the event loop: after so many submissions it has its turn.
+ */
+const TURNLESS_MOST = 64;
 /** Of pgaio_io_start_file: not submitted yet. */
 const STAGE = 2;
 const TARGET_OFFSET = layout.PgAioReturn.fields.target_data.offset;
@@ -280,6 +285,8 @@ export class Completions {
   #listening: 'no' | 'soon' | 'yes' = 'no';
   #spins = true;
   #maySpin = true;
+  /** Submissions since the event loop came round, as far as is known here. */
+  #turnless = 0;
   /** Whether transfers are gathered and submitted together. */
   #gathers = false;
   /** Whether what is staged is going to be submitted at the end of this turn. */
@@ -299,6 +306,7 @@ export class Completions {
     // A device of the embedder's knows itself what it waits for.
     this.#keeper = core.show('io_method') === 'host' ? undefined : core.host.keepAlive;
     const look = (): void => {
+      this.#turnless = 0;
       this.poll();
       if (this.#hears) this.#listenSoon();
     };
@@ -409,7 +417,13 @@ export class Completions {
   #flushSoon(): void {
     if (this.flushing) return;
     this.flushing = true;
-    queueMicrotask(this.#flush);
+    const { turn } = this.#core.host;
+    if (++this.#turnless < TURNLESS_MOST || turn === undefined) {
+      queueMicrotask(this.#flush);
+      return;
+    }
+    this.#turnless = 0;
+    void turn().then(this.#flush);
   }
   readonly #flush = (): void => {
     if (!this.flushing) return;

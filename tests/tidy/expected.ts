@@ -33,11 +33,11 @@ export interface CoreBuild {
   readonly maxBytes: number | undefined;
 }
 export const CORE_BUILDS: readonly CoreBuild[] = [
-  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 128 << 10 },
+  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 64 << 10 },
   {
     path: 'dist/pgaio-unshared.wasm',
     memory: 'env.memory: memory 1 .. unbounded',
-    maxBytes: 128 << 10,
+    maxBytes: 64 << 10,
   },
   { path: 'dist/pgaio-debug.wasm', memory: SHARED_MEMORY, maxBytes: undefined },
 ];
