@@ -127,7 +127,8 @@ function choose(
     ? !(joining.memory.buffer instanceof ArrayBuffer)
     : (options.shared ?? why === undefined);
   const asked = settings.io_method;
-  const method = asked === undefined ? undefined : String(asked).toLowerCase();
+  const wanted = asked === undefined ? 'auto' : String(asked).toLowerCase();
+  const method = wanted === 'auto' ? undefined : wanted;
   const build = shared ? 'shared' : 'unshared';
   if (joining) return { build, method: method ?? 'sync', reason: 'as the memory it joins' };
   const threads = shared && why === undefined;

@@ -133,6 +133,9 @@ export const CASES: Readonly<Record<string, BrowserCase>> = {
         reason: because + tail[method],
       });
       assert.is(picked.show('io_method'), method);
+      const files = { a: new Blob([pages(1)]) };
+      await using auto = await Aio.create({ ...SMALL, files, ioMethod: 'auto' as never });
+      assert.equal(auto.choice, picked.choice, 'what is left to the engine');
     },
   },
   'reads, writes and verifies files in memory': {
