@@ -432,14 +432,14 @@ export class Completions {
     try {
       this.#core.check(this.#core.exports.pgaio_submit_staged());
       this.poll();
+      if (this.#hears) this.#listenSoon();
     } catch (error) {
       this.#failAll(error); // there is no caller it could be told to
     }
-    if (this.#hears) this.#listenSoon();
   };
   #failAll(error: unknown): void {
     if (!(error instanceof AioError)) throw error;
-    for (const io of this.#pending.values()) this.#end(io, error, true);
+    for (const io of this.#pending.values()) this.#end(io, error, false);
   }
   /** Submits what is to be submitted at the end of this turn, now. */
   flush(): void {

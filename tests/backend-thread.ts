@@ -119,6 +119,11 @@ const jobs = {
       throw new Error('an error that nobody catches');
     });
   },
+  /** Submits, and never looks again. */
+  endBatchAndSleep(): void {
+    batch?.[Symbol.dispose]();
+    jobs.sleep();
+  },
   /** Never comes back. */
   sleep(): void {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { Aio, type AioOptions, type Relation } from '../host/node/index.ts';
 import { putChecksum, putHeader } from './page-vectors.ts';
 import { idleWorkers, scratchDirectory } from './threads-fixture.ts';
+import { VARIANTS, type Variant } from './variants.ts';
 
 export const BLOCK = 8192;
 /** Where a page holds its block's number, eight bytes after which nothing is. */
@@ -51,13 +52,20 @@ export class Cluster {
 }
 
 export interface Place {
-  readonly ioMethod: 'sync' | 'worker';
+  readonly ioMethod: Variant['method'];
   readonly provider: 'direct' | 'wasi';
+  readonly ring?: 'checked' | 'shared';
+  readonly name?: string;
 }
-/** Ways to execute I/O; a method to come is one more. */
-export const PLACES: readonly Place[] = (['sync', 'worker'] as const).flatMap((ioMethod) =>
-  (['direct', 'wasi'] as const).map((provider) => ({ ioMethod, provider })),
-);
+/** Ways to execute I/O that this machine has. */
+export const PLACES: readonly Place[] = VARIANTS.filter(
+  ({ shared, method }) => shared && method !== 'host',
+).map(({ method, provider, ring = 'checked', name }) => ({
+  ioMethod: method,
+  provider,
+  ring,
+  name,
+}));
 
 /** An engine over the cluster, with its I/O workers waiting for work. */
 export async function engineOver(
@@ -66,9 +74,10 @@ export async function engineOver(
   options: AioOptions = {},
 ): Promise<Aio> {
   const root = cluster.directory;
+  const { name: _, ...how } = place;
   const where = place.provider === 'wasi' ? { root } : { dataDirectory: root };
   const aio = await Aio.create({
-    ...place,
+    ...how,
     ...where,
     ioWorkers: WORKERS,
     ioMaxConcurrency: 32,

@@ -35,7 +35,7 @@ async function settled<Data>(
 }
 
 for (const place of PLACES) {
-  const test = suite(`relations (${place.ioMethod}, ${place.provider})`);
+  const test = suite(`relations (${place.name})`);
   const cluster = new Cluster();
   const open = (options = {}) => engineOver(cluster, place, options);
 

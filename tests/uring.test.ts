@@ -28,7 +28,7 @@ import {
   uringShim,
 } from '../host/node/uring.ts';
 import { BLOCK, numberedBlocks } from './harness.ts';
-import { blockFile, runChild, scratchDirectory } from './threads-fixture.ts';
+import { BackendThread, blockFile, runChild, scratchDirectory, within } from './threads-fixture.ts';
 
 const folder = scratchDirectory('uring');
 const path = blockFile(`${folder}/blocks`, 64);
@@ -283,6 +283,76 @@ async function codeOf(act: () => unknown): Promise<string> {
   return 'done or PGAIO_URING_WAIT';
 }
 cycles.run();
+
+// Operations beside reading.
+
+const operations = uring('io_uring: operations');
+for (const ring of RINGS) {
+  operations.case(`write, sync and flush, alone and in a batch, rings ${ring}`, async () => {
+    await using aio = await Aio.create({ ...small, ioMethod: 'io_uring', ring });
+    using file = aio.open(`${folder}/written-${ring}`, { create: true });
+    using frames = aio.frames(4);
+    frames.bytes.set(numberedBlocks(4));
+    assert.is((await file.write(frames, 0)).result, 4 * BLOCK);
+    for (const io of [file.fsync(), file.fdatasync(), file.flushRange(BLOCK, 2 * BLOCK)]) {
+      const { status, result } = await io;
+      assert.equal([status, result], ['OK', 0]);
+    }
+    const batch = aio.batch();
+    const pieces = [frames.slice(2, 4), frames.slice(0, 2)]; // not in a row: two iovecs
+    const ios = [file.write(pieces, 4 * BLOCK), file.fdatasync(), file.read(pieces, 0)];
+    assert.is(aio.haveStaged, true);
+    batch[Symbol.dispose]();
+    await aio.allEnded(ios);
+    assert.equal(
+      ios.map((io) => io.result?.result),
+      [4 * BLOCK, 0, 4 * BLOCK],
+    );
+    assert.is(aio.stats().synchronous, 0n, 'the kernel did all of it');
+    assert.is(aio.stats().submissions < 8n, true, 'the batch went as one');
+    const written = readFileSync(`${folder}/written-${ring}`);
+    assert.is(written.length, 8 * BLOCK);
+    assert.equal([written[4 * BLOCK], written[6 * BLOCK]].sort(), [1, 3]);
+  });
+  operations.case(
+    `lets the event loop have its turn between cached reads, rings ${ring}`,
+    async () => {
+      await using aio = await Aio.create({ ...small, ioMethod: 'io_uring', ring });
+      using file = aio.open(path);
+      using frames = aio.frames(1);
+      let turned = false;
+      setImmediate(() => {
+        turned = true;
+      });
+      for (let reads = 0; !turned; reads++) {
+        assert.ok(reads < 10_000, 'reads go on and nothing else does');
+        await file.read(frames, 0);
+      }
+    },
+  );
+  operations.case(
+    `another thread’s read is awaited though it never looks, rings ${ring}`,
+    async () => {
+      await using aio = await Aio.create({ ...small, ioMethod: 'io_uring', ring });
+      const thread = await BackendThread.start(aio.token);
+      const opened = await thread.ask('open', path, { direct: true }).catch(() => 'no O_DIRECT');
+      if (opened !== undefined) {
+        console.log(`skipped: the file system of ${folder} has no O_DIRECT`);
+      } else {
+        await thread.ask('take', 1);
+        await thread.ask('beginBatch');
+        const [token] = await thread.ask('start', 1);
+        assert.ok(token);
+        const ref = aio.waitRef(token);
+        thread.tell('endBatchAndSleep');
+        await within('the read of a thread that sleeps', ref.done());
+        assert.is(ref.isDone(), true);
+      }
+      await thread.terminate();
+    },
+  );
+}
+operations.run();
 
 // A memory that anybody may have written over.
 

@@ -62,6 +62,7 @@ export const PACKAGE_FILES = [
 ] as const;
 /** Files of the package whose names the build makes up, or that need not be there. */
 export const PACKAGE_PATTERNS = [
+  /^dist\/uring-linux-(?:x64|arm64)\.node$/, // where there is a compiler
   /^dist\/(?:chunk-[A-Z0-9]{8}|worker)\.js$/,
   /^dist\/types\/(?:bindings|host(?:\/node|\/browser)?)\/[\w/-]+\.d\.ts$/,
   /^dist\/browser\/(?:chunk-[A-Z0-9]{8}|[a-z-]+)\.js$/,
