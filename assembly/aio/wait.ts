@@ -11,7 +11,9 @@ import {
 import { fetchAdd32, futexWait, loadAcquire64 } from "../shm/atomics";
 import { handleAt, handleId, handle_count, isCallers } from "../shm/layout";
 import { io_max_concurrency } from "../shm/settings";
-import { methodHasWaitOne, methodHelp, methodPoll, methodWaitOne } from "../method/method";
+import {
+  methodEndsInAnyOrder, methodHasWaitOne, methodHelp, methodPoll, methodWaitOne,
+} from "../method/method";
 import { crit_section_count, may_block, my_backend, my_procno } from "./backend";
 import { checkMayAct, checkMine } from "./check";
 import { PgAioHandle, reclaim, reclaimIfCompleted, stateOf } from "./handle";
@@ -286,7 +288,8 @@ function sleepOnce(word: usize, state: u32, ns: i64): bool {
 
 /**
  * Sees to it that a handle is idle (pgaio_io_wait_for_free): first what has completed already, then
- * what is only staged, then the oldest in flight, for which nobody has to wait longer than for any.
+ * what is only staged, then the oldest in flight, or whichever ends first where the method tells of
+ * all of them at once.
  */
 export function waitForFree(): i32 {
   methodPoll(my_procno);
@@ -308,7 +311,14 @@ export function waitForFree(): i32 {
   if (state < PGAIO_HS_SUBMITTED || state == PGAIO_HS_COMPLETED_LOCAL) {
     return fail(E_OLDEST_STATE, oldest, state, oldest, state);
   }
-  rc = waitOwn(ioh, ioh.generation, -1);
+  const generation = ioh.generation;
+  while (methodEndsInAnyOrder() && stateOf(ioh) == PGAIO_HS_SUBMITTED) { // or any other has ended
+    rc = methodWaitOne(ioh, generation, SLEEP_NS);
+    if (rc < 0) return rc;
+    methodPoll(my_procno);
+    if (my_backend.idle_count > 0) return OK;
+  }
+  rc = waitOwn(ioh, generation, -1);
   if (rc < 0) return rc;
   return my_backend.idle_count > 0 ? OK : fail(E_STILL_NO_IDLE, oldest, stateOf(ioh));
 }

@@ -68,6 +68,9 @@ export function methodWaitOne(ioh: PgAioHandle, generation: u64, ns: i64): i32 {
   return hostWaitOne(ioh, generation);
 }
 
+/** Whether waiting for one I/O comes back when any has ended. */
+@inline export function methodEndsInAnyOrder(): bool { return io_method == IOMETHOD_IO_URING; }
+
 /** PostgreSQL's check_one; also for a backend that looks what has become of its own. */
 @inline export function methodPoll(procno: u32): void {
   if (io_method == IOMETHOD_IO_URING) uringPoll(procno);
