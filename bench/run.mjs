@@ -32,6 +32,6 @@ function node(arguments_, stdout) {
 
 const built = node(['build.mjs', '--quiet'], 2);
 if (built !== 0) process.exit(built);
-await bundleScripts([`bench/${name}.ts`], 'dist/bench');
+await bundleScripts([`bench/${name}.ts`], 'dist/bench', [], 'bench-');
 const flags = ['--expose-gc', '--enable-source-maps'];
-process.exitCode = node([...flags, `dist/bench/${name}.js`, ...options], 'inherit');
+process.exitCode = node([...flags, `dist/bench/bench-${name}.js`, ...options], 'inherit');

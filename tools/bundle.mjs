@@ -70,10 +70,11 @@ export const PROGRAM_OPTIONS = {
  * @param {string[]} paths
  * @param {string} outdir
  * @param {import('esbuild').Plugin[]} [plugins]
+ * @param {string} [prefix] of the names in OUTDIR
  */
-export async function bundleScripts(paths, outdir, plugins = []) {
+export async function bundleScripts(paths, outdir, plugins = [], prefix = '') {
   const { build } = await import('esbuild');
-  const entries = paths.map((path) => [basename(path).replace(/\.ts$/, ''), path]);
+  const entries = paths.map((path) => [prefix + basename(path).replace(/\.ts$/, ''), path]);
   const taken = entries.find(([name = '']) => name in WORKER);
   if (taken) throw new Error(`${taken[1]}: I/O workers would start it; give it another name`);
   const { outputFiles } = await build({

@@ -59,7 +59,8 @@ export async function wasmCaller(backends: number, handlesEach: number) {
   const zero = (): number => 0;
   const instance = async (memory: WebAssembly.Memory, fd_pread: WebAssembly.ImportValue) => {
     const wasi = { fd_pread, fd_pwrite: zero, fd_sync: zero, fd_datasync: zero, fd_advise: zero };
-    const pgaio = { report: zero, callback: zero, submit: zero, wait_one: zero, reopen: zero };
+    const asked = WebAssembly.Module.imports(module).filter((one) => one.module === 'pgaio');
+    const pgaio = Object.fromEntries(asked.map(({ name }) => [name, zero]));
     const imports = { env: { memory }, wasi_snapshot_preview1: wasi, pgaio };
     const core = await WebAssembly.instantiate(module, imports);
     const exports = core.exports as unknown as CoreExports;
