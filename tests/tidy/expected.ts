@@ -33,11 +33,11 @@ export interface CoreBuild {
   readonly maxBytes: number | undefined;
 }
 export const CORE_BUILDS: readonly CoreBuild[] = [
-  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 64 << 10 },
+  { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 80 << 10 },
   {
     path: 'dist/pgaio-unshared.wasm',
     memory: 'env.memory: memory 1 .. unbounded',
-    maxBytes: 64 << 10,
+    maxBytes: 80 << 10,
   },
   { path: 'dist/pgaio-debug.wasm', memory: SHARED_MEMORY, maxBytes: undefined },
 ];
