@@ -5,7 +5,7 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { Aio, type PinnedBuffer, type Relation } from '../host/node/index.ts';
+import { Aio, type PinnedBuffer, probeUring, type Relation } from '../host/node/index.ts';
 import { bench, type Opener, type Runner, type Unavailable } from './harness.ts';
 import { dropCaches, type PostgresTable, postgresTable } from './parts/postgres-table.ts';
 import { pagesOnDisk, wasmPinner } from './parts/wasm-pinner.ts';
@@ -150,7 +150,7 @@ async function byServer({ client }: PostgresTable): Promise<Prewarm> {
   };
 }
 
-function byEngine(ioMethod: 'worker' | 'sync', ioCombineLimit = 16) {
+function byEngine(ioMethod: 'worker' | 'sync' | 'io_uring', ioCombineLimit = 16) {
   return async ({ cluster, locator, pages }: PostgresTable): Promise<Prewarm> => {
     const aio = await Aio.create({
       ioMethod,
@@ -175,6 +175,12 @@ const SUBJECTS = {
   'pgaio, worker': byEngine('worker'),
   'pg_prewarm, worker': byServer,
   'pgaio, worker, 128 blocks': byEngine('worker', 128),
+  ...(probeUring().reason === undefined
+    ? {
+        'pgaio, io_uring': byEngine('io_uring'),
+        'pgaio, io_uring, 128 blocks': byEngine('io_uring', 128),
+      }
+    : {}),
   'pgaio, sync': byEngine('sync'),
 } as const;
 const subjects = (cold: boolean): Record<string, Opener> =>
