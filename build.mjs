@@ -28,6 +28,7 @@ import { coreFaults } from './tools/wasm.mjs';
 const CORES = {
   debug: 'dist/pgaio-debug.wasm',
   release: 'dist/pgaio.wasm',
+  'release-small': 'dist/pgaio-small.wasm',
   'release-unshared': 'dist/pgaio-unshared.wasm',
   sim: 'dist/pgaio-sim.wasm',
 };

@@ -33,7 +33,7 @@ if (chromiumPath() === undefined) {
   const rig = await startRig({
     'index.html': pageWith('suites.js'),
     'suites.js': await bundleSuites(),
-    'pgaio.wasm': readFileSync('dist/pgaio.wasm'),
+    'pgaio.wasm': readFileSync('dist/pgaio-small.wasm'),
     'pgaio-unshared.wasm': readFileSync('dist/pgaio-unshared.wasm'),
   });
   /** All parts, each in a page of its own, whose memories are gone when it is closed. */

@@ -49,7 +49,7 @@ if (chromiumPath() === undefined) {
   const rig = await startRig({
     'index.html': pageWith('page.js'),
     'page.js': await bundleForBrowser('tests/browser/page.ts'),
-    'pgaio.wasm': readFileSync('dist/pgaio.wasm'),
+    'pgaio.wasm': readFileSync('dist/pgaio-small.wasm'),
     'pgaio-unshared.wasm': readFileSync('dist/pgaio-unshared.wasm'),
   });
   const list = () => (globalThis as unknown as CasesWindow).pgaioCases;

@@ -34,10 +34,11 @@ export interface CoreBuild {
 }
 export const CORE_BUILDS: readonly CoreBuild[] = [
   { path: 'dist/pgaio.wasm', memory: SHARED_MEMORY, maxBytes: 80 << 10 },
+  { path: 'dist/pgaio-small.wasm', memory: SHARED_MEMORY, maxBytes: 64 << 10 }, // for pages
   {
     path: 'dist/pgaio-unshared.wasm',
     memory: 'env.memory: memory 1 .. unbounded',
-    maxBytes: 80 << 10,
+    maxBytes: 64 << 10,
   },
   { path: 'dist/pgaio-debug.wasm', memory: SHARED_MEMORY, maxBytes: undefined },
 ];
@@ -53,6 +54,7 @@ export const PACKAGE_FILES = [
   'dist/cli.js',
   'dist/index.js',
   'dist/layout.js',
+  'dist/pgaio-small.wasm',
   'dist/pgaio-unshared.wasm',
   'dist/pgaio.wasm',
   'dist/program.js',
