@@ -14,13 +14,13 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { VARIANTS } from './harness.ts';
 import { putChecksum } from './page-vectors.ts';
-import { PgClient } from './pg-client.ts';
+import { RealClient } from './real-client.ts';
 import { makeCluster18, type RealCluster, skipped } from './real-postgres.ts';
 import { makeSyntheticCluster } from './synthetic-cluster.ts';
 
@@ -29,7 +29,6 @@ const PAGE = 8192;
 /** How long there is load. PGAIO_ONLINE_SECONDS says so for `npm run online`. */
 const SECONDS = Number(process.env.PGAIO_ONLINE_SECONDS ?? 3);
 const METHODS = [...new Set(VARIANTS.map(({ method }) => method))].filter((m) => m !== 'host');
-const USER = process.getuid?.() === 0 ? 'nobody' : userInfo().username;
 const LOADS = 3;
 /** Little is kept in the server's cache, so that it writes all the time. */
 const SETTINGS = [
@@ -97,18 +96,18 @@ async function verify(...args: readonly string[]): Promise<Verified> {
 }
 
 /** Writes to `busy` and to tables that come and go, until told to stop. */
-async function load(client: PgClient, number: number, goesOn: () => boolean): Promise<number> {
+async function load(client: RealClient, number: number, goesOn: () => boolean): Promise<number> {
   let rounds = 0;
   for (; goesOn(); rounds++) {
-    await client.run(
+    await client.rows(
       `UPDATE busy SET note = note WHERE id % 30 = ${(rounds * LOADS + number) % 30}`,
     );
-    await client.run(`CREATE TABLE t${number} AS SELECT * FROM busy LIMIT 5000`);
-    await client.run(`UPDATE t${number} SET id = -id`);
-    if (rounds % 7 === number) await client.run('CHECKPOINT');
-    if (rounds % 5 === 0) await client.run(`TRUNCATE t${number}`);
-    await client.run(`DROP TABLE t${number}`);
-    if (number === 0 && rounds % 20 === 19) await client.run('VACUUM (FULL) busy');
+    await client.rows(`CREATE TABLE t${number} AS SELECT * FROM busy LIMIT 5000`);
+    await client.rows(`UPDATE t${number} SET id = -id`);
+    if (rounds % 7 === number) await client.rows('CHECKPOINT');
+    if (rounds % 5 === 0) await client.rows(`TRUNCATE t${number}`);
+    await client.rows(`DROP TABLE t${number}`);
+    if (number === 0 && rounds % 20 === 19) await client.rows('VACUUM (FULL) busy');
   }
   return rounds;
 }
@@ -121,9 +120,9 @@ async function underLoad(
   const end = performance.now() + SECONDS * 1000;
   let runs = 0;
   const goesOn = (): boolean => performance.now() < end || runs < METHODS.length;
-  const clients: PgClient[] = [];
+  const clients: RealClient[] = [];
   try {
-    for (let i = 0; i < LOADS; i++) clients.push(await PgClient.open(socketDirectory, USER));
+    for (let i = 0; i < LOADS; i++) clients.push(await RealClient.open(socketDirectory));
     const loads = clients.map((client, i) => load(client, i, goesOn));
     const failed = Promise.all(loads);
     failed.catch(() => undefined); // awaited below, unless a run fails first
@@ -158,7 +157,7 @@ withCluster('reports nothing while a server writes', async (real) => {
 });
 
 withCluster('reports five pages damaged on disk, and those only', async (real) => {
-  const client = await PgClient.open(real.socketDirectory, USER);
+  const client = await RealClient.open(real.socketDirectory);
   const path = await client.value("SELECT pg_relation_filepath('quiet')");
   client.end();
   const blocks = [3, 4, 77, 500, 1100];

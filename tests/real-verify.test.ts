@@ -13,7 +13,7 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -24,7 +24,7 @@ import {
   type VerifyOptions,
 } from '../host/node/verify/verification.ts';
 import { VARIANTS } from './harness.ts';
-import { PgClient } from './pg-client.ts';
+import { RealClient } from './real-client.ts';
 import {
   binariesOfSystem,
   makeCluster,
@@ -230,18 +230,18 @@ withCluster(
   async ({ start, stop, ...real }) => {
     const little = ['shared_buffers=1MB', 'fsync=off', 'full_page_writes=off', 'autovacuum=off'];
     start(...little.flatMap((setting) => ['-c', setting]));
-    const client = await PgClient.open(real.socketDirectory, ROOT ? 'nobody' : userInfo().username);
+    const client = await RealClient.open(real.socketDirectory);
     let scans = 0;
     let changes = 0;
     try {
       let done = false;
       const load = (async () => {
         for (let round = 0; round < 12; round++) {
-          await client.run('UPDATE big SET note = note WHERE id % 3 = 0');
-          await client.run(`CREATE TABLE t${round} AS SELECT * FROM big`);
-          await client.run('CHECKPOINT');
-          if (round > 0) await client.run(`DROP TABLE t${round - 1}`);
-          if (round % 4 === 3) await client.run('VACUUM (FULL) big');
+          await client.rows('UPDATE big SET note = note WHERE id % 3 = 0');
+          await client.rows(`CREATE TABLE t${round} AS SELECT * FROM big`);
+          await client.rows('CHECKPOINT');
+          if (round > 0) await client.rows(`DROP TABLE t${round - 1}`);
+          if (round % 4 === 3) await client.rows('VACUUM (FULL) big');
           changes++;
         }
       })().finally(() => {
