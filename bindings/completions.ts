@@ -284,7 +284,6 @@ export class Completions {
   #reclaimed = 0;
   #listening: 'no' | 'soon' | 'yes' = 'no';
   #spins = true;
-  #maySpin = true;
   /** Submissions since the event loop came round, as far as is known here. */
   #turnless = 0;
   /** Whether transfers are gathered and submitted together. */
@@ -315,7 +314,6 @@ export class Completions {
     if (stop === undefined) return;
     core.onLeaving(stop);
     this.#spins = false; // the doorbell tells what others completed; one's own are in the ring
-    this.#maySpin = false;
     this.#gathers = true;
   }
 
@@ -585,7 +583,7 @@ export class Completions {
     const since = performance.now();
     wait.value.then(() => {
       this.#listening = 'no';
-      this.#spins = this.#maySpin && performance.now() - since < SHORT_MS;
+      this.#spins = !this.#gathers && performance.now() - since < SHORT_MS;
       this.poll();
       if (this.#hears) this.#listenSoon();
     });
