@@ -5,6 +5,7 @@
  */
 import { availableParallelism, cpus, release } from 'node:os';
 import Table from 'cli-table3';
+import { ownSubject, serve, startApart, type Timed, type Timer } from './parts/apart.ts';
 
 const ROUNDS = 7;
 /** A round of one subject takes about this long unless its case fixes the number of operations. */
@@ -27,9 +28,20 @@ export interface Unavailable {
 /** Sets a subject up, outside the time measured. It stays open until its case ends. */
 export type Opener = () => Runner | Unavailable | Promise<Runner | Unavailable>;
 
+/** A subject whose process has an environment of its own. */
+export interface SubjectApart {
+  readonly open: Opener;
+  readonly env: Readonly<Record<string, string>>;
+}
+
 export interface Case {
   /** By name; the name says what differs. */
-  readonly subjects: Readonly<Record<string, Opener>>;
+  readonly subjects: Readonly<Record<string, Opener | SubjectApart>>;
+  /**
+   * Runs each subject in a process of its own, with these variables, as programs have one engine
+   * and not five. @default all in one, but those with an environment
+   */
+  readonly apart?: Readonly<Record<string, string>>;
   /** Operations per round. @default as many as take about 100 ms, for each subject */
   readonly operations?: number;
 }
@@ -89,7 +101,8 @@ interface Options {
 }
 interface Opened {
   readonly name: string;
-  readonly runner: Runner;
+  readonly timer: Timer;
+  close(): void | Promise<void>;
   operations: number;
   readonly nanoseconds: number[];
   readonly cpuMicroseconds: number[];
@@ -111,6 +124,8 @@ export async function bench(
     target: (title, goal, comparison, unit, measure) =>
       targets.push({ name: title, goal, comparison, unit, measure }),
   });
+  const own = ownSubject();
+  if (own !== undefined) return serveSubject(own, cases);
   const machine = {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
@@ -154,20 +169,51 @@ function refuse(message: string): never {
   process.exit(2);
 }
 
+/** This process is for one subject of one case. */
+async function serveSubject(
+  [title, name]: readonly [string, string],
+  cases: readonly [string, Case][],
+): Promise<void> {
+  const subject = cases.find(([of]) => of === title)?.[1].subjects[name];
+  if (subject === undefined) throw new Error(`there is no case ${title} with subject ${name}`);
+  const runner = await openerOf(subject)();
+  if ('unavailable' in runner) return serve(runner);
+  await serve((operations) => timed(runner, operations));
+  await runner.close?.();
+}
+
+function openerOf(subject: Opener | SubjectApart): Opener {
+  return typeof subject === 'function' ? subject : subject.open;
+}
+
+async function open(title: string, name: string, case_: Case): Promise<Opened | Unavailable> {
+  const subject = case_.subjects[name] as Opener | SubjectApart;
+  const measured = { name, operations: 0, nanoseconds: [], cpuMicroseconds: [] };
+  const env = { ...case_.apart, ...(typeof subject === 'function' ? {} : subject.env) };
+  if (case_.apart !== undefined || typeof subject !== 'function') {
+    const apart = await startApart(title, name, env);
+    return 'unavailable' in apart ? apart : { ...measured, ...apart };
+  }
+  const runner = await subject();
+  if ('unavailable' in runner) return runner;
+  const timer: Timer = (operations) => timed(runner, operations);
+  return { ...measured, timer, close: () => runner.close?.() };
+}
+
 async function runCase(
   title: string,
-  { subjects, operations }: Case,
+  case_: Case,
   rounds: number,
 ): Promise<{ rows: Row[]; unavailable: string[] }> {
   const opened: Opened[] = [];
   const unavailable: string[] = [];
   try {
-    for (const [name, open] of Object.entries(subjects)) {
-      const runner = await open();
-      if ('unavailable' in runner) unavailable.push(`${name}: ${runner.unavailable}`);
-      else opened.push({ name, runner, operations: 0, nanoseconds: [], cpuMicroseconds: [] });
+    for (const name of Object.keys(case_.subjects)) {
+      const subject = await open(title, name, case_);
+      if ('unavailable' in subject) unavailable.push(`${name}: ${subject.unavailable}`);
+      else opened.push(subject);
     }
-    for (const subject of opened) await warmUp(subject, operations);
+    for (const subject of opened) await warmUp(subject, case_.operations);
     for (let round = 0; round < rounds; round++) {
       for (let turn = 0; turn < opened.length; turn++) {
         const subject = opened[(round + turn) % opened.length];
@@ -175,7 +221,7 @@ async function runCase(
       }
     }
   } finally {
-    for (const { runner } of opened) await runner.close?.();
+    for (const { close } of opened) await close();
   }
   return { rows: opened.map((subject) => rowOf(title, subject)), unavailable };
 }
@@ -184,21 +230,19 @@ async function runCase(
 async function warmUp(subject: Opened, operations: number | undefined): Promise<void> {
   if (operations !== undefined) {
     subject.operations = operations;
-    for (let run = 0; run < 2; run++) await subject.runner.run(operations);
+    for (let run = 0; run < 2; run++) await subject.timer(operations);
     return;
   }
   for (let count = 1; ; count *= 2) {
-    const { nanoseconds } = await timed(subject.runner, count);
+    const { nanoseconds } = await subject.timer(count);
     if (nanoseconds < ROUND_MS * 1e6 && count < OPERATIONS_MAX) continue;
     subject.operations = count;
     return;
   }
 }
 
-async function timed(
-  runner: Runner,
-  operations: number,
-): Promise<{ nanoseconds: number; cpuMicroseconds: number }> {
+async function timed(runner: Runner, operations: number): Promise<Timed> {
+  // gc
   const cpuBefore = process.cpuUsage();
   const before = process.hrtime.bigint();
   const own = await runner.run(operations);
@@ -209,8 +253,7 @@ async function timed(
 }
 
 async function measureRound(subject: Opened): Promise<void> {
-  globalThis.gc?.(); // what others left behind is not this subject's time
-  const { nanoseconds, cpuMicroseconds } = await timed(subject.runner, subject.operations);
+  const { nanoseconds, cpuMicroseconds } = await subject.timer(subject.operations);
   subject.nanoseconds.push(nanoseconds / subject.operations);
   subject.cpuMicroseconds.push(cpuMicroseconds / subject.operations);
 }

@@ -3,7 +3,7 @@
  * fio where it is installed, and Node's fs.read with pools of 4 and 16 threads and over libuv's own
  * io_uring. And one awaited read of a cached page at a time.
  */
-import { type ChildProcess, fork, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { PGAIO_HCB_FILE } from '../bindings/layout.ts';
 import { Aio, type AioOptions, type PendingIo, probeUring } from '../host/node/index.ts';
 import { attach } from '../host/node/raw.ts';
@@ -25,53 +25,10 @@ import {
   SEED,
 } from './parts/reads.ts';
 
-const THREADS = 16;
-const CHILD = 'PGAIO_BENCH_CHILD';
-
 // Node's pool and libuv's io_uring are chosen by the environment, before anything runs.
-if (process.env[CHILD] !== undefined) await serve(process.env[CHILD] === 'direct');
-if (process.env.UV_THREADPOOL_SIZE !== String(THREADS)) {
-  const [script = '', ...words] = process.argv.slice(1);
-  const env = { ...process.env, UV_THREADPOOL_SIZE: String(THREADS) };
-  const options = { stdio: 'inherit', env } as const;
-  const { status } = spawnSync(process.execPath, [...process.execArgv, script, ...words], options);
-  process.exit(status ?? 1);
-}
-
-/** The other process: does the rounds it is told to, and says how long each took. */
-async function serve(direct: boolean): Promise<never> {
-  const runner = await fsReads(largeFile(), FILE_PAGES, direct);
-  process.on('message', async (operations: number) => {
-    const before = process.hrtime.bigint();
-    await runner.run(operations);
-    process.send?.(Number(process.hrtime.bigint() - before) / operations);
-  });
-  process.on('disconnect', () => process.exit(0));
-  return new Promise(() => undefined);
-}
-
-/** fs.read in a process with another environment; its time is its own figure. */
-function elsewhere(env: Record<string, string>, direct: boolean): Opener {
-  return () => {
-    const child: ChildProcess = fork(process.argv[1] ?? '', [], {
-      env: { ...process.env, ...env, [CHILD]: direct ? 'direct' : 'cached' },
-    });
-    return {
-      run: (operations) =>
-        new Promise<number>((resolve, reject) => {
-          child.once('message', (ns) => resolve(Number(ns)));
-          child.once('exit', (code) => reject(new Error(`the other process ended: ${code}`)));
-          child.send(operations);
-        }),
-      close: () => {
-        child.removeAllListeners('exit');
-        child.disconnect();
-      },
-    };
-  };
-}
+const POOL_OF_16 = { UV_THREADPOOL_SIZE: '16' };
 const POOL_OF_4 = { UV_THREADPOOL_SIZE: '4' };
-const LIBUV_URING = { UV_THREADPOOL_SIZE: String(THREADS), UV_USE_IO_URING: '1' };
+const LIBUV_URING = { UV_USE_IO_URING: '1' };
 
 const FIO_MS = 1000;
 /** fio for a second a round, whatever the number of operations; a thread, as we are one. */
@@ -227,6 +184,9 @@ function warm(opener: Opener): Opener {
   };
 }
 
+const fsDirect = onDirect((path) => fsReads(path, FILE_PAGES, true));
+const fsCached = warm(() => fsReads(largeFile(), FILE_PAGES, false));
+
 const DIRECT = `direct, ${IN_FLIGHT} in flight`;
 const CACHED = `page cache, ${IN_FLIGHT} in flight`;
 const LATENCY = 'one cached read at a time, median latency';
@@ -236,19 +196,21 @@ await bench('random', (b) => {
     row(case_, of).operationsPerSecond;
   b.case(DIRECT, {
     operations: 32000,
+    apart: POOL_OF_16,
     subjects: {
       fio: fio(true),
       'raw, checked': onDirect(onUring(rawReads('checked', true))),
       'raw, shared': onDirect(onUring(rawReads('shared', true))),
       'promise per batch': onDirect(onUring(batchReads(true))),
       'promise per read': onDirect(onUring(fileReads(true))),
-      'fs.read, 16 threads': onDirect((path) => fsReads(path, FILE_PAGES, true)),
-      'fs.read, 4 threads': elsewhere(POOL_OF_4, true),
-      'fs.read, libuv io_uring': elsewhere(LIBUV_URING, true),
+      'fs.read, 16 threads': fsDirect,
+      'fs.read, 4 threads': { open: fsDirect, env: POOL_OF_4 },
+      'fs.read, libuv io_uring': { open: fsDirect, env: LIBUV_URING },
     },
   });
   b.case(CACHED, {
     operations: 64000,
+    apart: POOL_OF_16,
     subjects: {
       fio: warm(fio(false)),
       'raw, checked': warm(onLarge(rawReads('checked', false))),
@@ -256,13 +218,14 @@ await bench('random', (b) => {
       'raw, to kernel threads': warm(onLarge(rawReads('checked', false, true))),
       'promise per batch': warm(onLarge(batchReads(false))),
       'promise per read': warm(onLarge(fileReads(false))),
-      'fs.read, 16 threads': warm(() => fsReads(largeFile(), FILE_PAGES, false)),
-      'fs.read, 4 threads': warm(elsewhere(POOL_OF_4, false)),
-      'fs.read, libuv io_uring': warm(elsewhere(LIBUV_URING, false)),
+      'fs.read, 16 threads': fsCached,
+      'fs.read, 4 threads': { open: fsCached, env: POOL_OF_4 },
+      'fs.read, libuv io_uring': { open: fsCached, env: LIBUV_URING },
     },
   });
   b.case(LATENCY, {
     operations: 4000,
+    apart: POOL_OF_16,
     subjects: { 'file.read': awaited, 'FileHandle.read': awaitedFileHandle },
   });
   const best = (row: Parameters<typeof rate>[0], case_: string) =>

@@ -3,7 +3,6 @@
  * of a cached page at a time. Both have 16 threads. The file of the direct reads is made once, in
  * dist/ or the directory for temporary files, whichever takes O_DIRECT.
  */
-import { spawnSync } from 'node:child_process';
 import { PGAIO_HCB_FILE } from '../bindings/layout.ts';
 import { Aio, type AioFile, type PendingIo } from '../host/node/index.ts';
 import { Random } from '../tests/explorer/random.ts';
@@ -23,15 +22,8 @@ import {
 } from './parts/reads.ts';
 
 const THREADS = 16;
-
-// libuv reads this when the first thing goes to its pool: too late for this process to set it.
-if (process.env.UV_THREADPOOL_SIZE !== String(THREADS)) {
-  const [script = '', ...words] = process.argv.slice(1);
-  const env = { ...process.env, UV_THREADPOOL_SIZE: String(THREADS) };
-  const options = { stdio: 'inherit', env } as const;
-  const { status } = spawnSync(process.execPath, [...process.execArgv, script, ...words], options);
-  process.exit(status ?? 1);
-}
+/** libuv reads it when the first thing goes to its pool. */
+const POOL = { UV_THREADPOOL_SIZE: String(THREADS) };
 
 async function engine(ioMethod: 'worker' | 'sync', ioMaxConcurrency = IN_FLIGHT): Promise<Aio> {
   return Aio.create({
@@ -116,7 +108,8 @@ const LATENCY = 'one cached read at a time, median latency';
 
 await bench('worker', (b) => {
   b.case(DIRECT, {
-    operations: 6400,
+    operations: 32000,
+    apart: POOL,
     subjects: {
       'file.read': onDirect((path) => fileReads(path, FILE_PAGES, true)),
       'fs.read': onDirect((path) => fsReads(path, FILE_PAGES, true)),
@@ -129,6 +122,7 @@ await bench('worker', (b) => {
   });
   b.case(LATENCY, {
     operations: 4000,
+    apart: POOL,
     subjects: {
       'file.read, worker': () => awaited('worker'),
       'FileHandle.read': awaitedFileHandle,
@@ -136,6 +130,7 @@ await bench('worker', (b) => {
     },
   });
   b.case(`cached reads of 8 KiB, ${IN_FLIGHT} in flight`, {
+    apart: POOL,
     subjects: {
       'file.read': () => fileReads(cachedPath, CACHED_PAGES, false),
       'batches of 64': () => batches(cachedPath, CACHED_PAGES, false),

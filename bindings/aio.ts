@@ -6,7 +6,7 @@
 import { Arena } from './arena.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { type AioCallback, overAddresses } from './callbacks.ts';
-import { AioAbandonedError, CLOSED, Completions, PendingIo } from './completions.ts';
+import { AioAbandonedError, CLOSED, Completions, PendingIo, slotCount } from './completions.ts';
 import type { CoreInstance } from './core.ts';
 import { AioError, type AioErrorWords, AioUnavailableError } from './errors.ts';
 import { AioFile, type FileOwner } from './file.ts';
@@ -129,7 +129,6 @@ export function settingsOf(options: AioSettings): Settings {
 }
 
 // This backend's area: results, then places for arguments, then what a provider may use.
-const RETURN_BYTES = layout.RETURN_BYTES;
 const WREF_BYTES = 16;
 const DATA_BYTES = layout.PG_IOV_MAX * layout.DATA_BYTES;
 const HANDLE_BYTES = 1 << layout.HANDLE_SHIFT;
@@ -194,9 +193,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
       at += bytes;
       return here;
     };
-    const slots = Array.from({ length: core.ctl('io_max_concurrency') + 1 }, () =>
-      place(RETURN_BYTES),
-    );
+    const slots = place(slotCount(core) * layout.RETURN_BYTES);
     this.#completions = new Completions(core, slots);
     this.#snapshotAt = place(HANDLE_BYTES);
     this.#context = {

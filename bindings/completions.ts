@@ -53,6 +53,20 @@ export interface Started {
   readonly verdicts: number;
 }
 
+/** What it is rejected with; undefined for what it is resolved with. */
+function failureOf(outcome: IoResult | AioError): AioError | undefined {
+  if (outcome instanceof AioError) return outcome;
+  return outcome.status === 'ERROR' ? outcome.error : undefined;
+}
+
+// One executor for all promises of I/Os: a closure for each would be garbage with each.
+let resolveCaptured: (result: IoResult) => void;
+let rejectCaptured: (error: unknown) => void;
+function capture(resolve: typeof resolveCaptured, reject: typeof rejectCaptured): void {
+  resolveCaptured = resolve;
+  rejectCaptured = reject;
+}
+
 /**
  * An I/O under way, or over. Await it for its result: ERROR rejects with AioIoError, AioPageError
  * or AioCallbackError; PARTIAL and WARNING resolve, with `error` saying what PostgreSQL would. What
@@ -65,7 +79,8 @@ export class PendingIo implements PromiseLike<IoResult> {
   #started: Started | undefined;
   #outcome: IoResult | AioError | undefined;
   #promise: Promise<IoResult> | undefined;
-  #settle: (() => void) | undefined;
+  #resolve: ((result: IoResult) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
 
   /** Use `handle.startReadv()`, `file.read()` and so on. */
   constructor(completions: Completions, startNow?: () => void) {
@@ -156,25 +171,25 @@ export class PendingIo implements PromiseLike<IoResult> {
   #asPromise(): Promise<IoResult> {
     if (this.#promise !== undefined) return this.#promise;
     this.#submit();
-    this.#promise = new Promise((resolve, reject) => {
-      this.#settle = () => {
-        try {
-          resolve(this.#unwrap());
-        } catch (error) {
-          reject(error);
-        }
-      };
-    });
-    if (this.settled) this.#settle?.();
-    return this.#promise;
+    const promise = new Promise(capture);
+    this.#promise = promise;
+    this.#resolve = resolveCaptured;
+    this.#reject = rejectCaptured;
+    if (this.#outcome !== undefined) this.#settle(this.#outcome);
+    return promise;
+  }
+  #settle(outcome: IoResult | AioError): void {
+    const error = failureOf(outcome);
+    if (error !== undefined) this.#reject?.(error);
+    else this.#resolve?.(outcome as IoResult);
   }
 
   #unwrap(): IoResult {
     const outcome = this.#outcome;
     if (outcome === undefined) throw new RangeError('the wait ended before the IO did');
-    if (outcome instanceof AioError) throw outcome;
-    if (outcome.status === 'ERROR' && outcome.error !== undefined) throw outcome.error;
-    return outcome;
+    const error = failureOf(outcome);
+    if (error !== undefined) throw error;
+    return outcome as IoResult;
   }
 
   #submit(): void {
@@ -189,7 +204,7 @@ export class PendingIo implements PromiseLike<IoResult> {
   /** For Completions: it is over, for its issuer at least. */
   end(outcome: IoResult | AioError): void {
     this.#outcome = outcome;
-    this.#settle?.();
+    if (this.#promise !== undefined) this.#settle(outcome);
   }
 }
 
@@ -202,6 +217,7 @@ function aborted(cause: unknown): AioAbortError {
   return new AioAbortError({ code: 'PGAIO_ABORTED', message, cause });
 }
 
+const TARGET_OFFSET = layout.PgAioReturn.fields.target_data.offset;
 const NO_VERDICTS = new Uint32Array(0);
 
 /** A result whose parts are unpacked when somebody asks: of most I/Os nobody asks for more. */
@@ -216,15 +232,20 @@ class Outcome implements IoResult {
   #verdicts: readonly PageVerdict[] | undefined;
   #flags: number | undefined;
 
-  constructor(core: CoreInstance, from: PgAioResult, target: TargetWords, words: Uint32Array) {
-    this.id = from.id;
-    this.status = from.status;
-    this.errorData = from.errorData;
-    this.result = from.result;
-    this.#target = target;
+  /** `at`: index (in units of u32) of the PgAioReturn. */
+  constructor(core: CoreInstance, at: number, words: Uint32Array) {
+    const { id, status, errorData, result } = unpackResult(
+      core.u32[at] ?? 0,
+      core.i32[at + 1] ?? 0,
+    );
+    this.id = id;
+    this.status = status;
+    this.errorData = errorData;
+    this.result = result;
+    this.#target = targetWords(core.u32, at + (TARGET_OFFSET >>> 2));
     this.#words = words;
-    const fine = from.status === 'OK';
-    this.error = fine ? undefined : resultError(from, this.target, core.words, core.procno);
+    const fine = status === 'OK';
+    this.error = fine ? undefined : resultError(this, this.target, core.words, core.procno);
   }
 
   get target(): TargetData {
@@ -252,15 +273,25 @@ class Outcome implements IoResult {
  * without the event loop: after so many submissions it has its turn.
  */
 const TURNLESS_MOST = 64;
+/**
+ * Transfers submitted by one system call, at most. Devices tend to answer together what they were
+ * given together: with half of the handles in one call they wait for us half of the time.
+ */
+const GATHER_MOST = 8;
 /** Of pgaio_io_start_file: not submitted yet. */
 const STAGE = 2;
-const TARGET_OFFSET = layout.PgAioReturn.fields.target_data.offset;
 /** Looks at the doorbell before sleeping on it: some 20 µs, what a wake-up takes. */
 const SPIN_ROUNDS = 16_000;
 /** With more than that in flight something always ends soon, and wake-ups are shared. */
 const SPIN_PENDING = 4;
 /** A sleep shorter than this makes looking before the next one worth while. */
 const SHORT_MS = 0.2;
+
+/** PgAioReturns that the I/Os of a backend need. */
+export function slotCount(core: CoreInstance): number {
+  return core.ctl('io_max_concurrency') + 1;
+}
+const NOBODY = Object.freeze({});
 
 /**
  * The I/Os of this backend that are pending, and its ear at the doorbell. One wake-up drains all
@@ -269,9 +300,15 @@ const SHORT_MS = 0.2;
 export class Completions {
   readonly #core: CoreInstance;
   readonly #free: number[] = [];
-  readonly #pending = new Map<number, PendingIo>();
-  /** Slots of handles that are handed out, with their owner. */
-  readonly #held = new Map<number, object | undefined>();
+  /**
+   * By place of their slots. Arrays and no maps: a map that entries come to and go from leaves a
+   * chain of old tables behind, which keeps what they held alive until the next full collection.
+   */
+  readonly #pending: (PendingIo | undefined)[];
+  #pendingCount = 0;
+  /** Owners of handles that are handed out, by place of their slots; NOBODY for those without. */
+  readonly #held: (object | undefined)[];
+  readonly #firstSlot: number;
   /** I/Os that run on without anybody being told; their frames stay in use until they end. */
   #ghosts: Started[] = [];
   /** Where the core lists filled PgAioReturns, and how many that holds. */
@@ -288,17 +325,23 @@ export class Completions {
   #turnless = 0;
   /** Whether transfers are gathered and submitted together. */
   #gathers = false;
+  /** Transfers staged since some were submitted last. */
+  #gathered = 0;
   /** Whether what is staged is going to be submitted at the end of this turn. */
   flushing = false;
   #holding = false;
   #announced = false;
   #closed = false;
 
-  /** `slots`: addresses of PgAioReturns, one more than the backend has handles. */
-  constructor(core: CoreInstance, slots: readonly number[]) {
+  /** `firstSlot`: address of PgAioReturns, one more than the backend has handles. */
+  constructor(core: CoreInstance, firstSlot: number) {
     this.#core = core;
-    this.#free.push(...slots);
-    this.#listMax = core.ctl('io_max_concurrency') + 1;
+    this.#firstSlot = firstSlot;
+    const slots = slotCount(core);
+    for (let i = 0; i < slots; i++) this.#free.push(firstSlot + i * layout.RETURN_BYTES);
+    this.#pending = new Array(slots).fill(undefined);
+    this.#held = new Array(slots).fill(undefined);
+    this.#listMax = slots;
     const listBytes = Math.ceil((4 * this.#listMax) / 128) * 128;
     this.#listAt = (core.ctl('done_returns') + core.procno * listBytes) >>> 2;
     this.#doorbell = core.check(core.exports.pgaio_doorbell()) >>> 2;
@@ -338,14 +381,23 @@ export class Completions {
   giveSlot(slot: number): void {
     this.#free.push(slot);
   }
+  #placeOf(slot: number): number {
+    return (slot - this.#firstSlot) / layout.RETURN_BYTES;
+  }
+  get #pendingIos(): PendingIo[] {
+    return this.#pending.filter((io) => io !== undefined);
+  }
 
   /** A handle is handed out whose result will come to `slot`. */
   hold(slot: number, owner: object | undefined): void {
-    this.#held.set(slot, owner);
+    this.#held[this.#placeOf(slot)] = owner ?? NOBODY;
   }
   /** It was started, or given back, or its owner gave it back. */
   letGo(slot: number): void {
-    if (this.#held.delete(slot)) this.#changed();
+    const place = this.#placeOf(slot);
+    if (this.#held[place] === undefined) return;
+    this.#held[place] = undefined;
+    this.#changed();
   }
 
   /** `io` has been started. */
@@ -357,14 +409,15 @@ export class Completions {
   #begin(io: PendingIo, started: Started): void {
     io.begin(started);
     for (const buffer of started.buffers) buffer.frames.use();
-    this.#pending.set(started.slot, io);
+    this.#pending[this.#placeOf(started.slot)] = io;
+    this.#pendingCount++;
     this.#settle(started.slot); // a device may have ended it inside submit
   }
 
   /**
-   * Starts a transfer of one buffer; undefined when no handle is idle. With rings what one turn of
-   * the microtasks starts is submitted together, at its end, and looked at once: a system call for
-   * all of them instead of one for each.
+   * Starts a transfer of one buffer; undefined when no handle is idle. With rings those that one
+   * turn of the microtasks starts are submitted a few at a time, the last of them at its end, and
+   * looked at once: fewer system calls than transfers.
    */
   startFile(
     file: AioFile,
@@ -396,7 +449,7 @@ export class Completions {
       generation: this.#startedAs(handle, slot),
       verdicts: 0,
     });
-    if (this.#gathers) this.#flushSoon();
+    if (this.#gathers) this.#gather();
     else {
       this.poll();
       if (this.#busy) this.#listenSoon();
@@ -412,7 +465,12 @@ export class Completions {
     return typeof now === 'bigint' ? now - 1n : now - 1;
   }
 
-  #flushSoon(): void {
+  /** Another transfer is staged. */
+  #gather(): void {
+    if (++this.#gathered >= GATHER_MOST) {
+      this.#gathered = 0;
+      this.#core.check(this.#core.exports.pgaio_submit_staged());
+    }
     if (this.flushing) return;
     this.flushing = true;
     const { turn } = this.#core.host;
@@ -426,6 +484,7 @@ export class Completions {
   readonly #flush = (): void => {
     if (!this.flushing) return;
     this.flushing = false;
+    this.#gathered = 0;
     if (this.#closed || this.#core.closed) return;
     try {
       this.#core.check(this.#core.exports.pgaio_submit_staged());
@@ -437,7 +496,7 @@ export class Completions {
   };
   #failAll(error: unknown): void {
     if (!(error instanceof AioError)) throw error;
-    for (const io of this.#pending.values()) this.#end(io, error, false);
+    for (const io of this.#pendingIos) this.#end(io, error, false);
   }
   /** Submits what is to be submitted at the end of this turn, now. */
   flush(): void {
@@ -445,7 +504,7 @@ export class Completions {
   }
 
   get #busy(): boolean {
-    return this.#pending.size + this.#ghosts.length > 0;
+    return this.#pendingCount + this.#ghosts.length > 0;
   }
   /**
    * Whether the doorbell may ring: also for what a dead thread left this backend to clean up, and
@@ -480,10 +539,13 @@ export class Completions {
     this.#updateHold();
     if (filled === 0) return;
     // Settling runs whatever awaits, which may start more: the list is read before.
-    const slots = filled > this.#listMax ? [...this.#pending.keys()] : this.#filled(filled);
+    const slots = filled > this.#listMax ? this.#pendingSlots : this.#filled(filled);
     for (const slot of slots) this.#settle(slot);
   }
 
+  get #pendingSlots(): number[] {
+    return this.#pendingIos.map(({ started }) => started?.slot ?? 0);
+  }
   #filled(count: number): number[] {
     const slots: number[] = [];
     for (let i = 0; i < count; i++) slots.push(this.#core.u32[this.#listAt + i] ?? 0);
@@ -504,21 +566,23 @@ export class Completions {
     this.#changed();
   }
   #settle(slot: number): void {
-    const io = this.#pending.get(slot);
+    const io = this.#pending[this.#placeOf(slot)];
     const word = this.#core.u32[slot >>> 2] ?? 0;
     if (io?.started === undefined || statusOf(word) === layout.PGAIO_RS_UNKNOWN) return;
-    this.#end(io, this.#read(io.started, word), false);
+    const outcome = new Outcome(this.#core, slot >>> 2, this.#verdictWords(io.started));
+    this.#end(io, outcome, false);
   }
 
   /** The I/Os of a resource owner that is gone will never be told; its handles are given back. */
   abandon(owner: object): void {
     this.poll();
-    for (const [slot, holder] of this.#held) {
+    for (const [place, holder] of this.#held.entries()) {
       if (holder !== owner) continue;
+      const slot = this.#firstSlot + place * layout.RETURN_BYTES;
       this.letGo(slot);
       this.giveSlot(slot);
     }
-    for (const io of this.#pending.values()) {
+    for (const io of this.#pendingIos) {
       if (io.started?.owner === owner) this.#end(io, new AioAbandonedError(ABANDONED), true);
     }
   }
@@ -526,7 +590,7 @@ export class Completions {
   /** The backend has left: what was in flight has ended, and nothing will be told any more. */
   close(): void {
     this.#closed = true;
-    for (const io of this.#pending.values()) this.#end(io, new AioAbandonedError(CLOSED), false);
+    for (const io of this.#pendingIos) this.#end(io, new AioAbandonedError(CLOSED), false);
     this.#ghosts = [];
     this.#updateHold();
     if (this.#listening === 'yes') Atomics.notify(this.#core.i32, this.#doorbell);
@@ -535,7 +599,7 @@ export class Completions {
 
   /** Whether any I/O of this backend is pending on file number `file`. */
   usesFile(file: number): boolean {
-    const started = [...this.#pending.values()].map((io) => io.started);
+    const started = this.#pendingIos.map((io) => io.started);
     return [...started, ...this.#ghosts].some((io) => io?.file === file);
   }
 
@@ -567,7 +631,7 @@ export class Completions {
     this.#listening = 'no';
     if (this.#closed || this.#core.closed || !this.#hears) return;
     const { exports, i32 } = this.#core;
-    if (this.#spins && this.#busy && this.#pending.size <= SPIN_PENDING) {
+    if (this.#spins && this.#busy && this.#pendingCount <= SPIN_PENDING) {
       this.#spins = exports.pgaio_spin_completed(SPIN_ROUNDS) > 0;
       this.poll();
       if (!this.#hears) return;
@@ -593,7 +657,8 @@ export class Completions {
   #end(io: PendingIo, outcome: IoResult | AioError, runsOn: boolean): void {
     const { started } = io;
     if (started === undefined) return;
-    this.#pending.delete(started.slot);
+    this.#pending[this.#placeOf(started.slot)] = undefined;
+    this.#pendingCount--;
     if (runsOn) this.#ghosts.push(started);
     this.giveSlot(started.slot);
     if (!runsOn) for (const { frames } of started.buffers) frames.unuse();
@@ -613,14 +678,6 @@ export class Completions {
       this.#announced = false;
       this.onChange?.();
     });
-  }
-
-  #read(started: Started, word: number): IoResult {
-    const core = this.#core;
-    const at = started.slot >>> 2;
-    const result = unpackResult(word, core.i32[at + 1] ?? 0);
-    const target = targetWords(core.u32, at + (TARGET_OFFSET >>> 2));
-    return new Outcome(core, result, target, this.#verdictWords(started));
   }
 
   /** They lie in the handle's slice until its next I/O, so they are taken now. */

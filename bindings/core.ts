@@ -53,6 +53,15 @@ const BACKEND_STRIDE = 1 << layout.BACKEND_SHIFT;
 /** At the end of a backend's own area: for paths while a file is opened again for somebody else. */
 const REOPEN_SCRATCH_BYTES = 1024;
 const NONE = 0xffffffff;
+
+/** What is asked of a backend again and again, in words from its beginning. */
+const OWN = {
+  in_flight_count: layout.PgAioBackend.fields.in_flight_count.offset >>> 2,
+  reclaimed: layout.PgAioBackend.fields.reclaimed.offset >>> 2,
+  estates: layout.PgAioBackend.fields.estates.offset >>> 2,
+  handed_out_io: layout.PgAioBackend.fields.handed_out_io.offset >>> 2,
+  in_batchmode: layout.PgAioBackend.fields.in_batchmode.offset >>> 2,
+} as const;
 const NOTHING: ErrorRecord = { io: -1, state: 0, first: 0, second: 0 };
 
 /** What an instance is to be, apart from its settings. */
@@ -83,6 +92,8 @@ export class CoreInstance {
   /** The rings, with method IO_URING. */
   readonly uring: UringHost | undefined;
   readonly #imports: ImportState;
+  /** Address of the first handle. */
+  readonly #handles: number;
   /** Where callers' memory begins and ends. */
   readonly #callersFrom: number;
   readonly #callersTo: number;
@@ -104,6 +115,7 @@ export class CoreInstance {
     this.blockSize = exports.pgaio_get_guc(layout.GUC_BLOCK_SIZE);
     this.backend = this.ctl('backends') + procno * BACKEND_STRIDE;
     this.#imports = state;
+    this.#handles = this.ctl('io_handles');
     this.uring = uring;
     this.#callersFrom = this.ctl('local');
     this.#callersTo = this.ctl('size');
@@ -214,7 +226,7 @@ export class CoreInstance {
   }
   /** Id of the handle at an address. */
   idOf(handle: number): number {
-    return (handle - this.ctl('io_handles')) / HANDLE_STRIDE;
+    return (handle - this.#handles) / HANDLE_STRIDE;
   }
   /** Generation of the handle at an address: a number as long as that is exact. */
   generationAt(handle: number): number | bigint {
@@ -225,7 +237,7 @@ export class CoreInstance {
   }
   /** Address of a handle by its id. */
   handleAt(id: number): number {
-    return this.ctl('io_handles') + id * HANDLE_STRIDE;
+    return this.#handles + id * HANDLE_STRIDE;
   }
 
   /** The result of a call: itself, or the error it stands for. Delivers reports first. */
@@ -281,7 +293,7 @@ export class CoreInstance {
   }
   /** I/Os of this backend that are submitted and not reclaimed, whoever waits for them. */
   get inFlight(): number {
-    return this.#own('in_flight_count');
+    return this.#own(OWN.in_flight_count);
   }
   /**
    * Calls `look` on this thread's event loop while the ring of backend `procno` has completions,
@@ -298,11 +310,11 @@ export class CoreInstance {
   }
   /** How often a handle went back to idle; comes round. */
   get reclaimed(): number {
-    return this.#own('reclaimed');
+    return this.#own(OWN.reclaimed);
   }
   /** Slots of dead threads that wait for an I/O to end before they are free again. */
   get estates(): number {
-    return this.#own('estates');
+    return this.#own(OWN.estates);
   }
   /** The backend a handle belongs to. */
   ownerOf(id: number): number {
@@ -320,13 +332,13 @@ export class CoreInstance {
 
   /** Whether a handle is handed out. */
   get handedOut(): boolean {
-    return this.#own('handed_out_io') !== NONE;
+    return this.#own(OWN.handed_out_io) !== NONE;
   }
   get inBatch(): boolean {
-    return this.#own('in_batchmode') === 1;
+    return this.#own(OWN.in_batchmode) === 1;
   }
-  #own(field: keyof typeof layout.PgAioBackend.fields): number {
-    return this.u32[(this.backend + layout.PgAioBackend.fields[field].offset) >>> 2] ?? 0;
+  #own(word: number): number {
+    return this.u32[(this.backend >>> 2) + word] ?? 0;
   }
 
   /** One of the core's errors about handle `io`, made by the bindings. */

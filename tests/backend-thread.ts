@@ -120,13 +120,14 @@ const jobs = {
     });
   },
   /** Submits, and never looks again. */
-  endBatchAndSleep(): void {
+  endBatchAndSleep(word: Int32Array): void {
     batch?.[Symbol.dispose]();
-    jobs.sleep();
+    jobs.sleep(word);
   },
-  /** Never comes back. */
-  sleep(): void {
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  /** Never comes back. BackendThread.sleep() says when it is too late for it to look once more. */
+  sleep(word: Int32Array): void {
+    Atomics.store(word, 0, 1);
+    Atomics.wait(word, 0, 1);
   },
 };
 export type Jobs = typeof jobs;

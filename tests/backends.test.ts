@@ -311,7 +311,7 @@ waiting('is told though the other thread never looks again', async () => {
   await using _ = aio;
   const [ref] = await b.ask('start', 1);
   assert.ok(ref);
-  b.tell('sleep');
+  await b.sleep();
   await gate.crowd(1);
   const waits = a.ask('waitSync', ref);
   gate.open();

@@ -196,6 +196,12 @@ export class BackendThread {
   tell<Job extends keyof Jobs>(job: Job, ...values: Parameters<Jobs[Job]>): void {
     this.ask(job, ...values).catch(() => undefined);
   }
+  /** Comes back when it sleeps for good: its event loop takes nothing up from here on. */
+  async sleep(job: 'sleep' | 'endBatchAndSleep' = 'sleep'): Promise<void> {
+    const word = new Int32Array(new SharedArrayBuffer(4));
+    this.tell(job, word);
+    await until(`${this.name} sleeps`, () => Atomics.load(word, 0) === 1);
+  }
 
   /** Its exit code, in time. */
   end(): Promise<number> {

@@ -344,7 +344,7 @@ for (const ring of RINGS) {
         const [token] = await thread.ask('start', 1);
         assert.ok(token);
         const ref = aio.waitRef(token);
-        thread.tell('endBatchAndSleep');
+        await thread.sleep('endBatchAndSleep');
         await within('the read of a thread that sleeps', ref.done());
         assert.is(ref.isDone(), true);
       }
