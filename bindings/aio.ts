@@ -461,11 +461,20 @@ export class AioEngine implements Disposable, AsyncDisposable {
    * Resolves when all of these I/Os are over, whatever their results: one promise for many, where
    * awaiting each costs one for each. What is staged is submitted.
    */
-  async allEnded(ios: Iterable<PendingIo>): Promise<void> {
-    this.submitStaged();
-    for (const io of ios) {
-      while (!io.settled) await this.#completions.next();
-    }
+  allEnded(ios: Iterable<PendingIo>): Promise<void> {
+    return new Promise((resolve) => {
+      this.submitStaged();
+      let left = 1;
+      const tell = (): void => {
+        if (--left === 0) resolve();
+      };
+      for (const io of ios) {
+        if (io.settled) continue;
+        left++;
+        io.whenEnded(tell);
+      }
+      tell();
+    });
   }
 
   /** A resource owner, under `parent` if given. 64 at once. */

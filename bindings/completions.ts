@@ -81,6 +81,7 @@ export class PendingIo implements PromiseLike<IoResult> {
   #promise: Promise<IoResult> | undefined;
   #resolve: ((result: IoResult) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
+  #ended: (() => void) | undefined;
 
   /** Use `handle.startReadv()`, `file.read()` and so on. */
   constructor(completions: Completions, startNow?: () => void) {
@@ -197,6 +198,17 @@ export class PendingIo implements PromiseLike<IoResult> {
     this.#completions.submitIfStaged(this.#started.handle);
   }
 
+  /** For the engine: `tell` is called once it is over, which it must not be yet. */
+  whenEnded(tell: () => void): void {
+    const before = this.#ended;
+    this.#ended =
+      before === undefined
+        ? tell
+        : () => {
+            before();
+            tell();
+          };
+  }
   /** For Completions: it has been started. */
   begin(started: Started): void {
     this.#started = started;
@@ -205,6 +217,7 @@ export class PendingIo implements PromiseLike<IoResult> {
   end(outcome: IoResult | AioError): void {
     this.#outcome = outcome;
     if (this.#promise !== undefined) this.#settle(outcome);
+    this.#ended?.();
   }
 }
 
