@@ -115,6 +115,7 @@ test('says what is damaged, how, and where, and ends as pg_checksums does', () =
   for (const args of [
     [facts.path],
     ['--jobs', '1', facts.path],
+    ['-j3', facts.path],
     ['--jobs', '5', '--io-method', 'worker', facts.path],
   ]) {
     const { status, stdout, stderr } = run(['verify', ...args]);

@@ -38,6 +38,11 @@ const COMMANDER = {
     onResolve({ filter: /^commander$/ }, () => ({
       path: `${process.cwd()}/${folder}/index.js`,
     }));
+    // For commands that are programs of their own, of which there are none.
+    onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      importer.includes(`/${folder}/`) ? { path: 'none', namespace: 'commander' } : undefined,
+    );
+    onLoad({ filter: /^none$/, namespace: 'commander' }, () => ({ contents: '', loader: 'js' }));
     onLoad({ filter: /node_modules\/commander\/index\.js$/ }, ({ path }) => ({
       contents: `/*! commander\n${readFileSync(`${folder}/LICENSE`)}*/\n${readFileSync(path)}`,
       loader: 'js',
@@ -46,13 +51,13 @@ const COMMANDER = {
 };
 
 /**
- * How the program is bundled: each entry one short file, since every start pays for finding and
- * reading them.
+ * How the program is bundled: short, and what only some commands need apart from the rest, since
+ * every start pays for reading it and for the parts of Node it asks for.
  * @type {import('esbuild').BuildOptions}
  */
 export const PROGRAM_OPTIONS = {
   ...BUNDLE_OPTIONS,
-  splitting: false,
+  splitting: true,
   minify: true,
   legalComments: 'inline',
   plugins: [COMMANDER],

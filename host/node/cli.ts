@@ -15,8 +15,9 @@ const JOBS_MAX = 64;
 /** What an option is given, as far as that can be seen without knowing all options. */
 function argumentOf(words: readonly string[], option: RegExp): string | undefined {
   const at = words.findIndex((word) => option.test(word));
-  const word = words[at];
-  return word?.includes('=') ? word.slice(word.indexOf('=') + 1) : words[at + 1];
+  const word = words[at] ?? '';
+  if (word.includes('=')) return word.slice(word.indexOf('=') + 1);
+  return /^-[^-]./.test(word) ? word.slice(2) : words[at + 1];
 }
 
 /** With method worker the I/O workers also verify: one job keeps them busy. */
@@ -29,7 +30,7 @@ function jobsOf(words: readonly string[]): number {
   const method = words.some((word) => METHOD.test(word)) ? argumentOf(words, METHOD) : undefined;
   return method === 'worker' ? 1 : Math.min(availableParallelism(), JOBS_DEFAULT_MAX);
 }
-const JOBS = /^(?:-j|--jobs)(?:=|$)/;
+const JOBS = /^-j|^--jobs(?:=|$)/;
 const METHOD = /^--io-method(?:=|$)/;
 
 const words = process.argv.slice(2);

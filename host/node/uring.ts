@@ -4,7 +4,6 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { errnoName, strerror } from '../../bindings/errno.ts';
 import { AioUnavailableError } from '../../bindings/errors.ts';

@@ -1,6 +1,5 @@
 /** `pgaio doctor`: which methods this machine has, and why not the others. */
 import { release } from 'node:os';
-import process from 'node:process';
 import manifest from '../../../package.json' with { type: 'json' };
 import { Aio, type UringReason } from '../index.ts';
 import { probeUring, reasonWords, systemLimits } from '../uring.ts';

@@ -7,7 +7,7 @@ import manifest from '../../../package.json' with { type: 'json' };
 import type { JobThreads } from '../verify/threads.ts';
 import type { BenchFlags } from './bench.ts';
 import type { DemoFlags } from './demo.ts';
-import { addInspect } from './inspect.ts';
+import type { InspectFlags } from './inspect.ts';
 import type { PageFlags } from './page.ts';
 import { runVerify, type VerifyFlags } from './verify.ts';
 import { complain, EXIT_CLEAN, EXIT_FAILED, surviveClosedPipes } from './words.ts';
@@ -53,6 +53,16 @@ function whole(least: number, most: number): (text: string) => number {
     if (/^\d+$/.test(text) && number >= least && number <= most) return number;
     throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
   };
+}
+/** The address of a live view: of this machine, and of nothing else. */
+function liveUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'http:' && url.hostname === '127.0.0.1' && url.pathname.length > 1) {
+    return url.href;
+  }
+  throw new InvalidArgumentError(
+    'Expected what aio.serveInspector() gave: http://127.0.0.1:PORT/open/TOKEN.',
+  );
 }
 function positive(text: string): number {
   const number = Number(text);
@@ -175,6 +185,19 @@ function addDoctor(program: Command): void {
     .action(async (flags: { readonly json?: boolean }) => {
       const { runDoctor } = await import('./doctor.ts');
       await runDoctor(flags);
+    });
+}
+
+function addInspect(program: Command): void {
+  program
+    .command('inspect')
+    .description('see the engine run, in a browser: its own, or a process that serves its view')
+    .argument('[url]', 'what aio.serveInspector() gave; it is good once', liveUrl)
+    .option('-p, --port <port>', 'of the page on loopback; 0 takes a free one', whole(0, 65535), 0)
+    .option('--no-open', 'only print the address')
+    .action(async (url: string | undefined, flags: InspectFlags) => {
+      const { runInspect } = await import('./inspect.ts');
+      await runInspect(url, flags);
     });
 }
 
