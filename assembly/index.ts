@@ -26,7 +26,7 @@ export {
 } from "./aio/io";
 
 // Plain transfers of files
-export { pgaio_io_start_file } from "./aio/file_io";
+export { pgaio_io_start_file, pgaio_io_start_pages } from "./aio/file_io";
 
 // Targets
 export {
@@ -68,7 +68,9 @@ export {
 } from "./aio/io";
 
 // Results and inspection
-export { pgaio_get_aio, pgaio_io_get_page_verdicts, pgaio_result_report } from "./aio/funcs";
+export {
+  pgaio_get_aio, pgaio_io_get_page_flags, pgaio_io_get_page_verdicts, pgaio_result_report,
+} from "./aio/funcs";
 
 // Resource owners
 export { ResourceOwnerCreate, ResourceOwnerDelete, ResourceOwnerRelease } from "./aio/resowner";

@@ -28,7 +28,7 @@ import { Relation, type RelationOptions, relationOfPath } from './relation.ts';
 import { packFlags } from './reopen.ts';
 import { type Settings, unknownSetting } from './settings.ts';
 import { Storage } from './storage.ts';
-import type { RelFileLocator } from './target.ts';
+import { type PagesOf, type RelFileLocator, TARGET_BYTES, writeTarget } from './target.ts';
 import { WaitRef, type WaitRefToken } from './wait-ref.ts';
 
 export interface AcquireOptions {
@@ -146,14 +146,10 @@ interface Acquirer {
   fail(error: AioError): void;
 }
 
-/** A plain I/O on a file: target FILE and the callback that goes with it. */
-function startPlain(
-  handle: IoHandle,
-  file: AioFile,
-  start: (handle: IoHandle) => PendingIo,
-): PendingIo {
+/** Starts the I/O of a handle, or gives it back. */
+function startOrDispose(handle: IoHandle, start: (handle: IoHandle) => PendingIo): PendingIo {
   try {
-    return start(handle.setTarget({ file }).register(layout.PGAIO_HCB_FILE));
+    return start(handle);
   } catch (error) {
     handle[Symbol.dispose]();
     throw error;
@@ -174,6 +170,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
   readonly #completions: Completions;
   readonly #context: HandleContext;
   readonly #snapshotAt: number;
+  readonly #targetAt: number;
   readonly #scratch: Scratch;
   readonly #files = new Set<AioFile>();
   readonly #storage: Storage;
@@ -196,6 +193,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
     const slots = place(slotCount(core) * layout.RETURN_BYTES);
     this.#completions = new Completions(core, slots);
     this.#snapshotAt = place(HANDLE_BYTES);
+    this.#targetAt = place(TARGET_BYTES);
     this.#context = {
       core,
       completions: this.#completions,
@@ -275,13 +273,12 @@ export class AioEngine implements Disposable, AsyncDisposable {
     size: (file) => this.#core.host.provider.size(file.fd, this.#scratch),
     plainIo: (file, start) => this.#plainIo(file, start),
     transfer: (file, writes, buffer, offset) => this.#transfer(file, writes, buffer, offset),
+    pages: (file, buffer, offset, of) => this.#pages(file, buffer, offset, of),
   };
 
   /** A transfer of one buffer: one call into the core, where a handle is idle. */
   #transfer(file: AioFile, writes: boolean, buffer: IoBuffer, offset: number): PendingIo {
-    this.#core.requireOpen();
-    file.requireOpen();
-    file.requireAligned(buffer, offset);
+    this.#requireTransfer(file, buffer, offset);
     const io =
       this.#acquirers.length === 0
         ? this.#completions.startFile(file, writes, buffer, offset)
@@ -291,18 +288,47 @@ export class AioEngine implements Disposable, AsyncDisposable {
       writes ? handle.startWritev(file, buffer, offset) : handle.startReadv(file, buffer, offset),
     );
   }
+  /** The same for pages that are looked at. */
+  #pages(file: AioFile, buffer: IoBuffer, offset: number, of: PagesOf): PendingIo {
+    this.#requireTransfer(file, buffer, offset);
+    const blocks = buffer.byteLength / this.#core.blockSize;
+    if (this.#acquirers.length === 0) {
+      const at = this.#targetAt;
+      writeTarget(this.#core.u32, at >>> 2, of, blocks);
+      const io = this.#completions.startPages(file, buffer, offset, at, blocks);
+      if (io !== undefined) return io;
+    }
+    return this.#startWhenIdle((handle) => {
+      handle.setTarget({ ...of, blocks });
+      if (file.alignment === undefined) handle.setFlag('BUFFERED');
+      handle.register(layout.PGAIO_HCB_PAGE_READV).register(layout.PGAIO_HCB_MD_READV);
+      return handle.startReadv(file, buffer, offset);
+    });
+  }
+  #requireTransfer(file: AioFile, buffer: IoBuffer, offset: number): void {
+    this.#core.requireOpen();
+    file.requireOpen();
+    file.requireAligned(buffer, offset);
+  }
+
+  /** An I/O on a file: target FILE and the callback that goes with it. */
+  #plainIo(file: AioFile, start: (handle: IoHandle) => PendingIo): PendingIo {
+    return this.#startWhenIdle((handle) =>
+      start(handle.setTarget({ file }).register(layout.PGAIO_HCB_FILE)),
+    );
+  }
 
   /** Starts an I/O now if a handle is idle, else when its turn has come. */
-  #plainIo(file: AioFile, start: (handle: IoHandle) => PendingIo): PendingIo {
+  #startWhenIdle(start: (handle: IoHandle) => PendingIo): PendingIo {
     if (this.#acquirers.length === 0) {
       const handle = this.tryAcquire();
-      if (handle !== undefined) return startPlain(handle, file, start);
+      if (handle !== undefined) return startOrDispose(handle, start);
     }
     const io = new PendingIo(this.#completions, () => this.#grantUntil(io));
     this.#enqueue({
       options: {},
       io,
-      take: (handle) => startPlain(handle.answerTo(io), file, start),
+      take: (handle) => startOrDispose(handle.answerTo(io), start),
       fail: (error) => io.end(error),
     });
     return io;

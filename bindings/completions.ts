@@ -11,7 +11,7 @@ import * as layout from './layout.ts';
 import { resultError } from './report.ts';
 import { type PgAioResult, statusOf, unpackResult } from './result.ts';
 import { type TargetData, type TargetWords, targetOfWords, targetWords } from './target.ts';
-import { areValid, flagsOf, isAnyNew, type PageVerdict, unpackVerdicts } from './verdict.ts';
+import { areValid, isAnyNew, type PageVerdict, unpackVerdicts } from './verdict.ts';
 import type { WaitRef, WaitRefToken } from './wait-ref.ts';
 
 /** How an I/O ended. */
@@ -242,11 +242,11 @@ class Outcome implements IoResult {
   readonly error: AioError | undefined;
   readonly #target: TargetWords;
   readonly #words: Uint32Array;
+  readonly #flags: number;
   #verdicts: readonly PageVerdict[] | undefined;
-  #flags: number | undefined;
 
-  /** `at`: index (in units of u32) of the PgAioReturn. */
-  constructor(core: CoreInstance, at: number, words: Uint32Array) {
+  /** `at`: index (in units of u32) of the PgAioReturn; `words`, `flags`: of verdicts. */
+  constructor(core: CoreInstance, at: number, words: Uint32Array, flags: number) {
     const { id, status, errorData, result } = unpackResult(
       core.u32[at] ?? 0,
       core.i32[at + 1] ?? 0,
@@ -257,6 +257,7 @@ class Outcome implements IoResult {
     this.result = result;
     this.#target = targetWords(core.u32, at + (TARGET_OFFSET >>> 2));
     this.#words = words;
+    this.#flags = flags;
     const fine = status === 'OK';
     this.error = fine ? undefined : resultError(this, this.target, core.words, core.procno);
   }
@@ -269,15 +270,10 @@ class Outcome implements IoResult {
     return this.#verdicts;
   }
   get allValid(): boolean {
-    return this.status === 'OK' && areValid(this.#seen);
+    return this.status === 'OK' && areValid(this.#flags);
   }
   get anyNew(): boolean {
-    return isAnyNew(this.#seen);
-  }
-  /** Counted once: whoever asks for the one asks for the other. */
-  get #seen(): number {
-    this.#flags ??= flagsOf(this.#words);
-    return this.#flags;
+    return isAnyNew(this.#flags);
   }
 }
 
@@ -291,8 +287,11 @@ const TURNLESS_MOST = 64;
  * given together: with half of the handles in one call they wait for us half of the time.
  */
 const GATHER_MOST = 8;
-/** Of pgaio_io_start_file: not submitted yet. */
+// Of pgaio_io_start_file and pgaio_io_start_pages.
+const WRITE = 1;
+/** Not submitted yet. */
 const STAGE = 2;
+const BUFFERED = 4;
 /** Looks at the doorbell before sleeping on it: some 20 µs, what a wake-up takes. */
 const SPIN_ROUNDS = 16_000;
 /** With more than that in flight something always ends soon, and wake-ups are shared. */
@@ -438,29 +437,65 @@ export class Completions {
     buffer: IoBuffer,
     offset: number,
   ): PendingIo | undefined {
-    const core = this.#core;
-    const { number } = file;
+    const { pgaio_io_start_file } = this.#core.exports;
     const { address, byteLength } = buffer;
-    const how = (writes ? 1 : 0) | (this.#gathers ? STAGE : 0);
+    const how = (writes ? WRITE : 0) | (this.#gathers ? STAGE : 0);
     const slot = this.takeSlot();
-    const { pgaio_io_start_file } = core.exports;
-    const handle = pgaio_io_start_file(slot, how, file.fd, number, address, byteLength, offset);
+    const { fd, number } = file;
+    const handle = pgaio_io_start_file(slot, how, fd, number, address, byteLength, offset);
+    return this.#startedAs(handle, slot, file, buffer, 0);
+  }
+
+  /** The same for a read of `blocks` pages, each looked at; the target lies at `targetAt`. */
+  startPages(
+    file: AioFile,
+    buffer: IoBuffer,
+    offset: number,
+    targetAt: number,
+    blocks: number,
+  ): PendingIo | undefined {
+    const { pgaio_io_start_pages } = this.#core.exports;
+    const { address, byteLength } = buffer;
+    const how = (file.alignment === undefined ? BUFFERED : 0) | (this.#gathers ? STAGE : 0);
+    const slot = this.takeSlot();
+    const { fd, number } = file;
+    const handle = pgaio_io_start_pages(
+      slot,
+      how,
+      fd,
+      number,
+      targetAt,
+      address,
+      byteLength,
+      offset,
+    );
+    return this.#startedAs(handle, slot, file, buffer, blocks);
+  }
+
+  /** The I/O of a handle that one call has started, if it was a handle and not 0 or an error. */
+  #startedAs(
+    handle: number,
+    slot: number,
+    file: AioFile,
+    buffer: IoBuffer,
+    verdicts: number,
+  ): PendingIo | undefined {
     if (handle <= 0) {
       this.giveSlot(slot);
-      core.check(handle);
+      this.#core.check(handle);
       this.poll();
       return undefined;
     }
-    core.check(handle);
+    this.#core.check(handle);
     const io = new PendingIo(this);
     this.#begin(io, {
       slot,
       handle,
       owner: undefined,
       buffers: [buffer],
-      file: number,
-      generation: this.#startedAs(handle, slot),
-      verdicts: 0,
+      file: file.number,
+      generation: this.#generationOf(handle, slot),
+      verdicts,
     });
     if (this.#gathers) this.#gather();
     else {
@@ -471,7 +506,7 @@ export class Completions {
   }
 
   /** Generation an I/O was started with; its handle may have been reclaimed inside start. */
-  #startedAs(handle: number, slot: number): number | bigint {
+  #generationOf(handle: number, slot: number): number | bigint {
     const now = this.#core.generationAt(handle);
     const word = this.#core.u32[slot >>> 2] ?? 0;
     if (statusOf(word) === layout.PGAIO_RS_UNKNOWN) return now;
@@ -582,8 +617,7 @@ export class Completions {
     const io = this.#pending[this.#placeOf(slot)];
     const word = this.#core.u32[slot >>> 2] ?? 0;
     if (io?.started === undefined || statusOf(word) === layout.PGAIO_RS_UNKNOWN) return;
-    const outcome = new Outcome(this.#core, slot >>> 2, this.#verdictWords(io.started));
-    this.#end(io, outcome, false);
+    this.#end(io, this.#outcomeOf(io.started), false);
   }
 
   /** The I/Os of a resource owner that is gone will never be told; its handles are given back. */
@@ -693,10 +727,13 @@ export class Completions {
     });
   }
 
-  /** They lie in the handle's slice until its next I/O, so they are taken now. */
-  #verdictWords({ verdicts, handle }: Started): Uint32Array {
-    if (verdicts === 0) return NO_VERDICTS;
-    const at = this.#core.check(this.#core.exports.pgaio_io_get_page_verdicts(handle)) >>> 2;
-    return this.#core.u32.slice(at, at + 2 * verdicts);
+  #outcomeOf({ slot, handle, verdicts }: Started): Outcome {
+    const core = this.#core;
+    if (verdicts === 0) return new Outcome(core, slot >>> 2, NO_VERDICTS, 0);
+    const { exports } = core;
+    // They lie in the handle's slice until its next I/O, so they are taken now.
+    const at = core.check(exports.pgaio_io_get_page_verdicts(handle)) >>> 2;
+    const flags = core.check(exports.pgaio_io_get_page_flags(handle, verdicts));
+    return new Outcome(core, slot >>> 2, core.u32.slice(at, at + 2 * verdicts), flags);
   }
 }

@@ -36,6 +36,16 @@ export interface CoreExports {
     bytes: number,
     offset: number,
   ): number;
+  pgaio_io_start_pages(
+    ret: number,
+    how: number,
+    fd: number,
+    file: number,
+    target: number,
+    buffer: number,
+    bytes: number,
+    offset: number,
+  ): number;
   pgaio_io_get_iovec(ioh: number): number;
   pgaio_io_get_iovec_max(): number;
   pgaio_io_start_readv(ioh: number, fd: number, iovcnt: number, offset: number): number;
@@ -102,6 +112,7 @@ export interface CoreExports {
   pgaio_io_process_completion(ioh: number, raw: number): number;
   // Results and inspection
   pgaio_get_aio(id: number, to: number): number;
+  pgaio_io_get_page_flags(ioh: number, nblocks: number): number;
   pgaio_io_get_page_verdicts(ioh: number): number;
   pgaio_result_report(result: number, targetData: number, level: number): number;
   // Resource owners

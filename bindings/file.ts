@@ -4,6 +4,7 @@ import { AioUsageError } from './errors.ts';
 import type { IoBuffer } from './frames.ts';
 import type { IoHandle } from './handle.ts';
 import type { Alignment } from './host.ts';
+import type { PagesOf } from './target.ts';
 
 /** What a file asks of the engine it was opened by. */
 export interface FileOwner {
@@ -14,6 +15,7 @@ export interface FileOwner {
   plainIo(file: AioFile, start: (handle: IoHandle) => PendingIo): PendingIo;
   /** The same for a transfer of one buffer, whatever it takes to make that cheap. */
   transfer(file: AioFile, writes: boolean, buffer: IoBuffer, offset: number): PendingIo;
+  pages(file: AioFile, buffer: IoBuffer, offset: number, of: PagesOf): PendingIo;
 }
 
 /** An open file. Closing submits what is staged and waits where the method needs the descriptor. */
@@ -88,6 +90,14 @@ export class AioFile implements Disposable {
   write(buffers: IoBuffer | readonly IoBuffer[], offset: number): PendingIo {
     if ('address' in buffers) return this.#owner.transfer(this, true, buffers, offset);
     return this.#owner.plainIo(this, (handle) => handle.startWritev(this, buffers, offset));
+  }
+  /**
+   * Reads pages of a relation and looks at each as it arrives: one I/O with target SMGR and the
+   * callbacks MD_READV and PAGE_READV, whose `result` is in blocks and has a verdict for each. The
+   * buffer holds whole blocks; the first is block `of.block` of the relation's fork.
+   */
+  readPages(buffer: IoBuffer, offset: number, of: PagesOf): PendingIo {
+    return this.#owner.pages(this, buffer, offset, of);
   }
   /** Brings data and metadata to the device. */
   fsync(): PendingIo {

@@ -6,19 +6,12 @@ import * as layout from './layout.ts';
 import { memberOf, STATE_NAMES, type StateName } from './names.ts';
 import { u32 } from './numbers.ts';
 import type { ResourceOwner } from './owner.ts';
-import { FORK_NAMES, type ForkName, type RelFileLocator } from './target.ts';
+import { FORK_NAMES, type PagesOf } from './target.ts';
 import { WaitRef, type WaitRefContext } from './wait-ref.ts';
 
 /** Blocks of a relation fork. */
-export interface SmgrTarget {
-  readonly relation: RelFileLocator;
-  /** @default 'main' */
-  readonly fork?: ForkName;
-  /** First block, counted over the whole relation. */
-  readonly block: number;
+export interface SmgrTarget extends PagesOf {
   readonly blocks: number;
-  /** @default false */
-  readonly isTemp?: boolean;
   /** @default false */
   readonly skipFsync?: boolean;
 }

@@ -49,6 +49,6 @@ export type { Relation, RelationOptions } from './relation.ts';
 export type { AioReport } from './report.ts';
 export type { PgAioResult } from './result.ts';
 export type { StrategyName } from './stream-memory.ts';
-export type { ForkName, RelFileLocator, TargetData } from './target.ts';
+export type { ForkName, PagesOf, RelFileLocator, TargetData } from './target.ts';
 export type { PageVerdict } from './verdict.ts';
 export type { WaitRef, WaitRefToken } from './wait-ref.ts';

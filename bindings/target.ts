@@ -3,6 +3,7 @@
  * pg_aios and error messages give (smgr.c: smgr_aio_describe_identity).
  */
 import { PGAIO_TID_FILE, PGAIO_TID_INVALID } from './layout.ts';
+import { u32 } from './numbers.ts';
 
 /** A relation's files: RelFileLocator. */
 export interface RelFileLocator {
@@ -16,6 +17,17 @@ export interface RelFileLocator {
 
 export const FORK_NAMES = ['main', 'fsm', 'vm', 'init'] as const;
 export type ForkName = (typeof FORK_NAMES)[number];
+
+/** Where pages belong: checksums depend on the block, messages name all of it. */
+export interface PagesOf {
+  readonly relation: RelFileLocator;
+  /** @default 'main' */
+  readonly fork?: ForkName;
+  /** First block, counted over the whole relation. */
+  readonly block: number;
+  /** @default false */
+  readonly isTemp?: boolean;
+}
 
 /** An unpacked PgAioTargetData. */
 export interface TargetData {
@@ -75,6 +87,20 @@ export function targetOfWords(
     isTemp: (bits & 0x100) !== 0,
     skipFsync: (bits & 0x200) !== 0,
   };
+}
+
+/** Of a PgAioTargetData. */
+export const TARGET_BYTES = 24;
+/** The other way, for an argument; what cannot be said in 32 bits is refused. */
+export function writeTarget(words: Uint32Array, index: number, of: PagesOf, blocks: number): void {
+  const { spcOid, dbOid, relNumber } = of.relation;
+  const fork = FORK_NAMES.indexOf(of.fork ?? 'main');
+  words[index] = u32('spcOid', spcOid);
+  words[index + 1] = u32('dbOid', dbOid);
+  words[index + 2] = u32('relNumber', relNumber);
+  words[index + 3] = u32('block', of.block);
+  words[index + 4] = u32('blocks', blocks);
+  words[index + 5] = u32('fork', fork) | (of.isTemp === true ? 0x100 : 0);
 }
 
 /** Path of a relation fork below the data directory, without a segment's suffix. */

@@ -37,12 +37,6 @@ export function areValid(flags: number): boolean {
 export function isAnyNew(flags: number): boolean {
   return (flags & layout.PAGE_VERDICT_NEW) !== 0;
 }
-/** What is set in any of the verdicts, as they lie in memory. */
-export function flagsOf(words: Uint32Array): number {
-  let seen = 0;
-  for (let i = 1; i < words.length; i += 2) seen |= words[i] ?? 0;
-  return seen;
-}
 
 /** `low` and `high`: the two words of a verdict in memory. */
 export function unpackVerdict(low: number, high: number): PageVerdict {

@@ -115,7 +115,6 @@ test('says what is damaged, how, and where, and ends as pg_checksums does', () =
   for (const args of [
     [facts.path],
     ['--jobs', '1', facts.path],
-    ['-j3', facts.path],
     ['--jobs', '5', '--io-method', 'worker', facts.path],
   ]) {
     const { status, stdout, stderr } = run(['verify', ...args]);
@@ -214,6 +213,13 @@ function jsonLines(text: string): JsonLine[] {
     .split('\n')
     .map((line): JsonLine => JSON.parse(line));
 }
+
+test('hears the number of jobs however it is given', () => {
+  for (const words of [['-j', '3'], ['-j3'], ['--jobs', '3'], ['--jobs=3']]) {
+    const { stdout } = run(['verify', facts.path, '--json', ...words]);
+    assert.is(JSON.parse(stdout.split('\n', 1)[0] ?? '').jobs, 3, words.join(' '));
+  }
+});
 
 test('prints JSON, a line for each finding', () => {
   const { status, stdout, stderr } = run(['verify', facts.path, '--json', '--jobs', '1']);

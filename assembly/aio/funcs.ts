@@ -3,9 +3,10 @@
  * Nothing here changes a handle.
  */
 import {
-  E_BAD_ADDRESS, E_BAD_HANDLE, E_BAD_LEVEL, E_REPORT_NONE, E_REPORT_STATUS, OK, fail,
+  E_BAD_ADDRESS, E_BAD_BLOCKS, E_BAD_HANDLE, E_BAD_LEVEL, E_REPORT_NONE, E_REPORT_STATUS, OK, fail,
 } from "../errors";
-import { dataOf, handleAt, handle_count, isCallers } from "../shm/layout";
+import { dataOf, handleAt, handleId, handle_count, isCallers } from "../shm/layout";
+import { io_max_combine_limit } from "../shm/settings";
 import { HANDLE_SHIFT } from "../shm/sizes";
 import { slotActive } from "./backend";
 import { callbackPhases } from "./callback";
@@ -50,6 +51,20 @@ export function pgaio_get_aio(id: u32, to: u32): i32 {
 export function pgaio_io_get_page_verdicts(at: u32): f64 {
   const rc = checkHandle(at);
   return rc < 0 ? <f64>rc : <f64>dataOf(changetype<PgAioHandle>(at));
+}
+
+/** What the first `nblocks` of these verdicts say, all flags together; bit 31: one was not read. */
+export function pgaio_io_get_page_flags(at: u32, nblocks: u32): f64 {
+  const rc = checkHandle(at);
+  if (rc < 0) return <f64>rc;
+  if (nblocks > io_max_combine_limit) {
+    return <f64>fail(E_BAD_BLOCKS, handleId(changetype<PgAioHandle>(at)), 0, 0, nblocks);
+  }
+  assert(handleId(changetype<PgAioHandle>(at)) < handle_count);
+  let flags: u64 = 0;
+  const verdicts = dataOf(changetype<PgAioHandle>(at));
+  for (let i: usize = 0; i < nblocks; i++) flags |= load<u64>(verdicts + 8 * i);
+  return <f64><u32>(flags >> 32);
 }
 
 /**

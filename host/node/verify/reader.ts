@@ -11,7 +11,6 @@
  * everything else has been read: what has not changed by then nobody is writing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PGAIO_HCB_MD_READV, PGAIO_HCB_PAGE_READV } from '../../../bindings/layout.ts';
 import {
   type Aio,
   type AioFile,
@@ -353,24 +352,19 @@ export class Reader {
 
   #start(request: Request): Flight {
     const { file, first, count } = request;
-    const { combineLimit, blockSize, direct } = this.#job;
+    const { combineLimit, blockSize } = this.#job;
     const { relation } = file.piece;
     const slot = this.#slots.pop() ?? 0;
     const at = slot * combineLimit;
     const whole = this.#buffers[slot];
     const buffer =
       count === combineLimit && whole !== undefined ? whole : this.#frames.slice(at, at + count);
-    using handle = this.#aio.acquire();
-    handle.setTarget({
+    const io = file.file.readPages(buffer, first * blockSize, {
       relation,
       fork: relation.fork,
       block: file.firstBlock + first,
-      blocks: count,
       isTemp: relation.temp !== undefined,
     });
-    if (!direct) handle.setFlag('BUFFERED');
-    handle.register(PGAIO_HCB_PAGE_READV).register(PGAIO_HCB_MD_READV);
-    const io = handle.startReadv(file.file, buffer, first * blockSize);
     this.#inFlight++;
     return { request, slot, io };
   }
