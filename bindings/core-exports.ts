@@ -164,7 +164,7 @@ export interface CoreExports {
   DropRelationBuffers(rel: number, firstBlock: number, nowait: number): number;
   FlushBuffers(op: number, nowait: number): number;
   pgaio_sync_requests(): number;
-  ExtendBufferedRelBy(rel: number, count: number, buffers: number): number;
+  ExtendBufferedRelBy(rel: number, count: number, buffers: number, nowait: number): number;
   pgaio_drop_relation(rel: number, nowait: number): number;
   // Pages
   pgaio_frames_alloc(count: number): number;

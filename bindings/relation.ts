@@ -188,8 +188,8 @@ export class Relation implements Disposable {
   }
 
   /**
-   * Makes it `blocks` blocks longer, of zeros, in the file and in the pool. The first new block.
-   * May block for a dirty buffer to be written.
+   * Makes it `blocks` blocks longer, of zeros: in the file, and in the pool where a buffer can be
+   * had without waiting for a dirty page to be written. The first new block.
    */
   extend(blocks = 1): number {
     const { core, arena } = this.#storage;
@@ -198,9 +198,10 @@ export class Relation implements Disposable {
       let first: number | undefined;
       for (let left = u32('blocks', blocks); left > 0; ) {
         const count = Math.min(left, EXTEND_BLOCKS_MAX);
-        const begun = this.#call((rel) => core.exports.ExtendBufferedRelBy(rel, count, at));
+        const begun = this.#call((rel) => core.exports.ExtendBufferedRelBy(rel, count, at, 1));
         for (let i = 0; i < count; i++) {
-          core.check(core.exports.ReleaseBuffer(core.i32[(at >>> 2) + i] ?? 0));
+          const buffer = core.i32[(at >>> 2) + i] ?? 0;
+          if (buffer !== 0) core.check(core.exports.ReleaseBuffer(buffer));
         }
         first ??= begun;
         left -= count;

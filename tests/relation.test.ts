@@ -647,6 +647,27 @@ pool('shows what is in it, how it is used, and how hot it is', async () => {
   assert.is(heat.filter((one) => one === 0).length, 54);
 });
 
+pool('is not waited for when a relation grows and every page in it is dirty', async () => {
+  cluster.fill(16);
+  const gate = new Gate().open();
+  const options = { provider: gate.provider(), sharedBuffers: 16 };
+  await using aio = await engineOver(cluster, WORKER, options);
+  using relation = aio.relation(LOCATOR);
+  for (let block = 0; block < 16; block++) {
+    using buffer = await relation.readBlock(block);
+    await buffer.modify((bytes) => setNumber(bytes, 100 + block));
+  }
+  gate.shut();
+  assert.is(relation.extend(4), 16, 'while no page can be written');
+  assert.equal([relation.blocks, pinnedIn(aio)], [20, 0]);
+  gate.open();
+  assert.equal(await numbersOf(relation, 16, 20), [0, 0, 0, 0]);
+  assert.equal(
+    await numbersOf(relation, 0, 16),
+    range(0, 16).map((block) => 100 + block),
+  );
+});
+
 pool('gives up pages nobody uses', async () => {
   cluster.fill(30);
   cluster.fill(30, { relNumber: 5 });

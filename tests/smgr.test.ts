@@ -383,10 +383,10 @@ forEachMethod('smgr: lengthening with buffers', (test, open) => {
       const { pg } = bench;
       pg.smgrcreate(rel.at, 0);
       const numbers = pg.alloc(40);
-      assert.is(pg.ExtendBufferedRelBy(rel.at, 3, numbers), 0);
+      assert.is(pg.ExtendBufferedRelBy(rel.at, 3, numbers, 0), 0);
       const first = rel.buffersAt(numbers, 3);
       for (const buffer of first) pg.ReleaseBuffer(buffer);
-      assert.is(pg.ExtendBufferedRelBy(rel.at, 10, numbers), 3);
+      assert.is(pg.ExtendBufferedRelBy(rel.at, 10, numbers, 0), 3);
       assert.is(pg.smgrnblocks(rel.at), 13);
       for (const buffer of rel.buffersAt(numbers, 10)) {
         const at = pg.BufferGetPage(buffer);

@@ -444,9 +444,10 @@ export function pgaio_sync_requests(): i32 {
 
 /**
  * Makes a relation `count` blocks longer, with a pinned buffer of zeros for each, numbers at
- * `buffers` (ExtendBufferedRelBy). The first new block; or an error, and nothing is pinned.
+ * `buffers` (ExtendBufferedRelBy). The first new block; or an error, and nothing is pinned. With
+ * `nowait` blocks whose buffer could not be had without waiting have 0: the file has their zeros.
  */
-export function ExtendBufferedRelBy(rel: u32, count: u32, buffers: u32): f64 {
+export function ExtendBufferedRelBy(rel: u32, count: u32, buffers: u32, nowait: u32): f64 {
   let rc = checkFork(rel);
   if (rc < 0) return rc;
   if (count == 0 || count > 65536) return fail(E_READ_BLOCKS, NONE, 0, 0, count);
@@ -458,23 +459,30 @@ export function ExtendBufferedRelBy(rel: u32, count: u32, buffers: u32): f64 {
   lockRelease(lock);
   if (first < 0) return first;
   for (let i: u32 = 0; i < count; i++) {
-    rc = zeroBlock(rel, <u32>first + i, buffers + 4 * i);
+    rc = zeroBlock(rel, <u32>first + i, buffers + 4 * i, nowait != 0);
     if (rc >= 0) continue;
-    while (i > 0) ReleaseBuffer(load<i32>(<usize>buffers + 4 * <usize>--i));
+    while (i-- > 0) {
+      const buffer = load<i32>(<usize>buffers + 4 * <usize>i);
+      if (buffer != 0) ReleaseBuffer(buffer);
+    }
     return rc;
   }
   assert(count > 0);
   return first;
 }
 
-/** Pins a buffer for a block that the file has as zeros. */
-function zeroBlock(rel: usize, block: u32, to: usize): i32 {
+/** Pins a buffer for a block that the file has as zeros, or none if it would have to wait. */
+function zeroBlock(rel: usize, block: u32, to: usize, nowait: bool): i32 {
   const temp = (changetype<RelFileRef>(rel).bits & REL_TEMP) != 0;
-  const number = temp ? allocLocal(rel, block, false) : allocBuffer(rel, block, 0, false);
+  const number = temp ? allocLocal(rel, block, nowait) : allocBuffer(rel, block, 0, nowait);
+  store<i32>(to, 0);
   if (number <= 0) return number;
   const buffer = temp ? -number : number;
-  const rc = StartBufferIO(buffer, 1, 0);
-  if (rc < 0) return rc;
+  const rc = StartBufferIO(buffer, 1, <u32>nowait);
+  if (rc < 0 || rc == BLOCKED) {
+    ReleaseBuffer(buffer);
+    return rc < 0 ? rc : OK;
+  }
   if (rc == IO_READY) {
     memory.fill(temp ? localPage(buffer) : pageAt(number - 1), 0, block_size);
     TerminateBufferIO(buffer, 1, 1);
