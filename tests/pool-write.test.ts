@@ -2,7 +2,7 @@
  * Pages on their way back: dirty buffers written asynchronously, what is combined, what a write
  * sees of a page that is being changed, flushing with syncs, evicting, and writes that fail.
  */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import * as assert from 'uvu/assert';
 import * as layout from '../bindings/layout.ts';
@@ -176,6 +176,25 @@ forEachMethod('pool write: a dirty page', (test, open) => {
   });
 });
 
+/** Requests for a sync that have a status; they can be given another, and another segment. */
+function requestsOf(bench: Bench, status: number) {
+  const size = layout.SYNC_REQUEST_BYTES;
+  return Array.from(
+    { length: layout.SYNC_REQUESTS },
+    (_, i) => bench.ctl('sync_requests') + i * size,
+  )
+    .filter((at) => bench.get(at, layout.SyncRequest, 'status') === status)
+    .map((at) => ({
+      become(next: number, relNumber?: number): void {
+        bench.set(at, layout.SyncRequest, 'status', next);
+        if (relNumber !== undefined) bench.set(at, layout.SyncRequest, 'relNumber', relNumber);
+      },
+    }));
+}
+function countRequests(bench: Bench, count: number): void {
+  bench.set(bench.ctl('buffer_control'), layout.PgAioBufferControl, 'sync_count', count);
+}
+
 forEachMethod('pool write: a sync', (test, open) => {
   test('follows the writes, once for each segment, and not again', async () => {
     const { bench, rel } = await opened(open);
@@ -189,6 +208,55 @@ forEachMethod('pool write: a sync', (test, open) => {
     assert.is(bench.backend('smgr_fsyncs'), 2);
     assert.is(flush(bench, { sync: true }), 0);
     assert.is(bench.pg.pgaio_sync_requests(), 0);
+  });
+
+  test('that fails is owed still, and so is one whose flush was given up', async () => {
+    const { bench, rel } = await opened(open);
+    rel.change(1, 1);
+    flush(bench);
+    bench.pg.smgrclose(rel.at);
+    renameSync(rel.file(), `${rel.file()}.away`);
+    const op = flushOf(bench, { sync: true });
+    assert.is(errorOf(() => bench.pg.FlushBuffers(op, 0)).code, 'PGAIO_SMGR_OPEN');
+    assert.is(bench.pg.pgaio_sync_requests(), 1);
+    renameSync(`${rel.file()}.away`, rel.file());
+    assert.is(flush(bench, { sync: true }), 1, 'the next flush syncs it');
+    rel.change(1, 2);
+    flush(bench);
+    requestsOf(bench, layout.SYNC_WANTED)[0]?.become(layout.SYNC_UNDERWAY);
+    assert.is(flush(bench, { sync: true }), 1, 'as if somebody had begun, and ended');
+    assert.is(bench.pg.pgaio_sync_requests(), 0);
+  });
+
+  test('is asked for anew by a write while it is under way', async () => {
+    const { bench, rel } = await opened(open);
+    rel.change(1, 1);
+    flush(bench);
+    const [request] = requestsOf(bench, layout.SYNC_WANTED);
+    request?.become(layout.SYNC_UNDERWAY);
+    rel.change(2, 1);
+    flush(bench);
+    assert.is(requestsOf(bench, layout.SYNC_WANTED).length, 1);
+    assert.is(bench.pg.pgaio_sync_requests(), 1, 'for the same segment');
+  });
+
+  test('comes at once where no more requests can be kept', async () => {
+    const { bench, rel } = await opened(open);
+    const others = requestsOf(bench, layout.SYNC_FREE);
+    for (const [number, request] of others.entries()) request.become(layout.SYNC_WANTED, number);
+    countRequests(bench, others.length);
+    rel.change(1, 4711);
+    flush(bench, { rel });
+    assert.is(bench.backend('smgr_fsyncs'), 1);
+    assert.is(bench.pg.pgaio_sync_requests(), others.length);
+    others[7]?.become(layout.SYNC_GONE);
+    countRequests(bench, others.length - 1);
+    rel.change(1, 4712);
+    flush(bench, { rel });
+    assert.is(bench.backend('smgr_fsyncs'), 1, 'the place of a former request serves');
+    assert.is(bench.pg.pgaio_sync_requests(), others.length);
+    for (const request of others) request.become(layout.SYNC_FREE);
+    countRequests(bench, 0);
   });
 
   test('of a relation that is removed is not needed any more', async () => {

@@ -32,7 +32,7 @@ import {
 } from "./sizes";
 
 /** Raised whenever a field below or in a structure moves. */
-export const LAYOUT_VERSION: u32 = 11;
+export const LAYOUT_VERSION: u32 = 12;
 export const SHMEM_MAGIC: u32 = 0x49414750; // "PGAI" in a dump
 
 const FRAME_ALIGN: u64 = 4096; // O_DIRECT on any device

@@ -50,7 +50,7 @@ if (offsetof<WriteSlot>() > WRITE_SLOT_BYTES) ERROR("WriteSlot outgrew its place
 
 /** A segment that was written to and has not been synced since. */
 @unmanaged export class SyncRequest {
-  status: u32; //     0  SYNC_FREE, SYNC_WANTED, SYNC_TAKEN
+  status: u32; //     0  SYNC_*
   segment: u32; //    4
   spcOid: u32; //     8  RelFileRef
   dbOid: u32; //     12
@@ -60,8 +60,10 @@ if (offsetof<WriteSlot>() > WRITE_SLOT_BYTES) ERROR("WriteSlot outgrew its place
 if (offsetof<SyncRequest>() > SYNC_REQUEST_BYTES) ERROR("SyncRequest outgrew its place");
 export const SYNC_FREE: u32 = 0;
 export const SYNC_WANTED: u32 = 1;
+/** Somebody syncs it, or ended before that was over: then the next one does. */
+export const SYNC_UNDERWAY: u32 = 2;
 /** Was a request; a look for another goes on past it. */
-export const SYNC_TAKEN: u32 = 2;
+export const SYNC_GONE: u32 = 3;
 
 @inline function slotAt(slot: u32): usize {
   return write_slots_at + <usize>slot * WRITE_SLOT_BYTES;
@@ -267,66 +269,83 @@ function pagesOf(slot: u32, count: u32): usize {
 @inline export function requestRel(request: SyncRequest): usize {
   return changetype<usize>(request) + offsetof<SyncRequest>("spcOid");
 }
+/** Whether its segment is to be synced still. */
+@inline function isOpen(request: SyncRequest): bool {
+  return request.status == SYNC_WANTED || request.status == SYNC_UNDERWAY;
+}
 @inline function isRequest(request: SyncRequest, rel: usize, segment: u32): bool {
   return request.segment == segment && load<u64>(requestRel(request)) == load<u64>(rel)
     && load<u64>(requestRel(request), 8) == load<u64>(rel, 8);
 }
 
 /**
- * Remembers that a segment must be synced (RegisterSyncRequest), before it is written. False when
- * there is no room: then whoever writes syncs at once.
+ * Remembers that a segment must be synced (RegisterSyncRequest), before it is written; also while
+ * it is being synced, since that may have begun too early. False when there is no room: then
+ * whoever writes syncs at once.
  */
 export function requestSync(rel: usize, segment: u32): bool {
   const control = changetype<PgAioBufferControl>(buffer_control_at);
   assert(rel != 0);
   lockAcquire(syncLock());
+  let place: i32 = NONE; // the first that can be taken, should there be no request yet
   let index = (bucketOf(rel, segment) * 0x9e3779b1 >>> 16) % SYNC_REQUESTS;
-  let looks: u32 = 0;
-  for (; looks < SYNC_REQUESTS; looks++) {
+  for (let looks: u32 = 0; looks < SYNC_REQUESTS; looks++) {
     const request = requestAt(index);
-    if (request.status == SYNC_FREE) break;
-    if (request.status == SYNC_WANTED && isRequest(request, rel, segment)) break;
+    const known = isOpen(request) && isRequest(request, rel, segment);
+    if (known || (place == NONE && !isOpen(request))) place = index;
+    if (known || request.status == SYNC_FREE) break;
     index = (index + 1) % SYNC_REQUESTS;
   }
-  const request = requestAt(index);
-  const room = looks < SYNC_REQUESTS;
-  if (room && request.status == SYNC_FREE) {
-    memory.copy(requestRel(request), rel, REL_REF_BYTES);
-    request.segment = segment;
+  if (place != NONE) {
+    const request = requestAt(place);
+    if (!isOpen(request)) {
+      memory.copy(requestRel(request), rel, REL_REF_BYTES);
+      request.segment = segment;
+      control.sync_count++;
+    }
     request.status = SYNC_WANTED;
-    control.sync_count++;
-    control.sync_used++;
   }
   lockRelease(syncLock());
-  return room;
+  return place != NONE;
 }
 
-/** Takes one request out, from entry `from` on: its index; its place is copied to `to`. Or NONE. */
+/**
+ * The first request from entry `from` on is being dealt with: its index; its place is copied to
+ * `to`. Or NONE. It stays until endRequest: whoever deals with it may end before.
+ */
 export function takeRequest(from: u32, to: usize): i32 {
-  const control = changetype<PgAioBufferControl>(buffer_control_at);
   let found: i32 = NONE;
   assert(to != 0);
   lockAcquire(syncLock());
   for (let index = from; index < SYNC_REQUESTS && found == NONE; index++) {
     const request = requestAt(index);
-    if (request.status != SYNC_WANTED) continue;
+    if (!isOpen(request)) continue;
     memory.copy(to, requestRel(request), REL_REF_BYTES);
     store<u32>(to, request.segment, REL_REF_BYTES);
-    forget(control, request);
+    request.status = SYNC_UNDERWAY;
     found = index;
   }
   lockRelease(syncLock());
   return found;
 }
 
+/** A request that takeRequest gave has been dealt with: it is gone unless it was made anew. */
+export function endRequest(index: u32, place: usize): void {
+  assert(index < SYNC_REQUESTS);
+  const request = requestAt(index);
+  lockAcquire(syncLock());
+  const same = isRequest(request, place, load<u32>(place, REL_REF_BYTES));
+  if (same && request.status == SYNC_UNDERWAY) forget(request);
+  lockRelease(syncLock());
+}
+
 /** Under the lock. */
-function forget(control: PgAioBufferControl, request: SyncRequest): void {
-  assert(request.status == SYNC_WANTED);
-  request.status = SYNC_TAKEN;
+function forget(request: SyncRequest): void {
+  const control = changetype<PgAioBufferControl>(buffer_control_at);
+  assert(isOpen(request));
+  request.status = SYNC_GONE;
   control.sync_count--;
-  if (control.sync_count > 0) return;
-  memory.fill(sync_requests_at, 0, SYNC_REQUESTS * SYNC_REQUEST_BYTES);
-  control.sync_used = 0;
+  if (control.sync_count == 0) memory.fill(sync_requests_at, 0, SYNC_REQUESTS * SYNC_REQUEST_BYTES);
 }
 
 /** A relation fork is gone: nothing of it needs to be synced. */
@@ -336,9 +355,7 @@ export function forgetSyncOf(rel: usize): void {
   lockAcquire(syncLock());
   for (let index: u32 = 0; index < SYNC_REQUESTS; index++) {
     const request = requestAt(index);
-    if (request.status == SYNC_WANTED && isRequest(request, rel, request.segment)) {
-      forget(control, request);
-    }
+    if (isOpen(request) && isRequest(request, rel, request.segment)) forget(request);
   }
   lockRelease(syncLock());
 }

@@ -24,7 +24,7 @@ import {
   REL_REF_BYTES, RelFileRef, USE_NONE, bufState, changeState, descAt, lockContent, ownPins,
   packWref, pinIfTag, tagIs, tagOf, unlockContent, unpin, wrefGeneration, wrefHandle,
 } from "./buf";
-import { requestSync, takeRequest, writeBack } from "./buf_write";
+import { endRequest, takeRequest, writeBack } from "./buf_write";
 import {
   blockOn, blocked_on, tellWriteFailed, waitBuffer, waitOldest, waitPacked,
 } from "./freelist";
@@ -245,18 +245,15 @@ function startSync(op: FlushOperation, nowait: bool): i32 {
   const at = acquireIdle(0, returnAt(op) as u32);
   if (at < 0) return at;
   if (at == 0) return waitOldest(nowait);
-  const index = takeRequest(0, syncRel(op));
+  const index = takeRequest(op.next, syncRel(op));
   if (index == NONE) {
     pgaio_io_release(at);
     return ALL_SYNCED;
   }
-  const ioh = changetype<PgAioHandle>(at);
-  setWref(op, ioh);
+  op.next = index;
+  setWref(op, changetype<PgAioHandle>(at));
   const rc = syncSegment(at, syncRel(op), op.segment, false);
-  if (rc < 0) {
-    requestSync(syncRel(op), op.segment);
-    return rc;
-  }
+  if (rc < 0) return rc;
   assert(op.phase == FLUSH_SYNC);
   op.phase = FLUSH_SYNCING;
   return OK;
@@ -298,9 +295,10 @@ function endSync(op: FlushOperation, nowait: bool): i32 {
     if (rc != OK) return rc;
   }
   if (resultStatus(op.io_return) == PGAIO_RS_ERROR) {
-    requestSync(syncRel(op), op.segment);
     return fail(E_IO_FAILED, NONE, 0, <f64>returnAt(op));
   }
+  endRequest(op.next, syncRel(op));
+  op.next++;
   op.synced++;
   op.phase = FLUSH_SYNC;
   return OK;

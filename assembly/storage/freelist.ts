@@ -29,9 +29,8 @@ import { writeBack } from "./buf_write";
   next_victim: u32; //   0  where the hand is; wraps
   sync_lock: u32; //     4  lock.ts, held while requests for a sync are added or taken
   sync_count: u32; //    8  requests there are
-  sync_used: u32; //    12  entries that are not free: requests and places of former ones
-  extend_lock: u32; //  16  lock.ts, held while a relation is made longer
-  removals: u32; //     20  how often files of a relation were removed; wraps
+  extend_lock: u32; //  12  lock.ts, held while a relation is made longer
+  removals: u32; //     16  how often files of a relation were removed; wraps
 }
 if (offsetof<PgAioBufferControl>() > BUFFER_CONTROL_BYTES) ERROR("PgAioBufferControl has no room");
 
