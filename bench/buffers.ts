@@ -7,6 +7,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { Aio, type PinnedBuffer, probeUring, type Relation } from '../host/node/index.ts';
 import { bench, type Opener, type Runner, type Unavailable } from './harness.ts';
+import { fio, hasFio, NO_FIO } from './parts/fio.ts';
 import { dropCaches, type PostgresTable, postgresTable } from './parts/postgres-table.ts';
 import { pagesOnDisk, wasmPinner } from './parts/wasm-pinner.ts';
 
@@ -95,21 +96,23 @@ let users = 0;
 const NO_DROP: Unavailable = { unavailable: 'only root can empty the page cache (drop_caches)' };
 
 /** A subject over the server's table: one server for all of them. */
-function overTable(cold: boolean, open: (table: PostgresTable) => Promise<Prewarm>): Opener {
+function overTable(open: (table: PostgresTable) => Promise<Runner>): Opener {
   return async () => {
-    if (cold && !dropCaches()) return NO_DROP;
     table ??= postgresTable(TABLE_PAGES);
     const made = await table;
     if ('unavailable' in made) return made;
     users++;
-    const subject = await open(made);
-    return prewarmed(subject, cold, async () => {
-      await subject.close();
-      users--;
-      if (users > 0) return;
-      table = undefined;
-      await made.close();
-    });
+    const runner = await open(made);
+    return {
+      run: (operations) => runner.run(operations),
+      close: async () => {
+        await runner.close?.();
+        users--;
+        if (users > 0) return;
+        table = undefined;
+        await made.close();
+      },
+    };
   };
 }
 
@@ -122,7 +125,7 @@ interface Prewarm {
 }
 
 /** One operation is a page; only bringing it in counts. */
-function prewarmed(subject: Prewarm, cold: boolean, close: () => Promise<void>): Runner {
+function prewarmed(subject: Prewarm, cold: boolean): Runner {
   return {
     async run(operations) {
       await subject.evict();
@@ -133,7 +136,7 @@ function prewarmed(subject: Prewarm, cold: boolean, close: () => Promise<void>):
       if (pages !== operations) throw new Error(`${pages} pages, not ${operations}`);
       return (elapsed * 1e6) / operations;
     },
-    close,
+    close: () => subject.close(),
   };
 }
 
@@ -171,6 +174,19 @@ function byEngine(ioMethod: 'worker' | 'sync' | 'io_uring', ioCombineLimit = 16)
   };
 }
 
+/** What the device needs for the table when nothing else is done: nobody can be faster. */
+async function byFio({ cluster, locator }: PostgresTable): Promise<Runner> {
+  const path = join(cluster.directory, 'base', `${locator.dbOid}`, `${locator.relNumber}`);
+  const jobs = [path, `${path}.1`].flatMap((file, i) => [`--name=job${i}`, `--filename=${file}`]);
+  const how = ['--rw=read', '--bs=1M', '--ioengine=io_uring', '--iodepth=16', '--direct=1'];
+  return {
+    run(operations) {
+      const ended = fio([...how, ...jobs]).map(({ read }) => read.runtime);
+      return (Math.max(...ended) * 1e6) / operations;
+    },
+  };
+}
+
 const SUBJECTS = {
   'pgaio, worker': byEngine('worker'),
   'pg_prewarm, worker': byServer,
@@ -183,8 +199,16 @@ const SUBJECTS = {
     : {}),
   'pgaio, sync': byEngine('sync'),
 } as const;
-const subjects = (cold: boolean): Record<string, Opener> =>
-  Object.fromEntries(Object.entries(SUBJECTS).map(([name, open]) => [name, overTable(cold, open)]));
+function subjects(cold: boolean): Record<string, Opener> {
+  const ours = Object.entries(SUBJECTS).map(([name, open]) => {
+    const opener = overTable(async (table) => prewarmed(await open(table), cold));
+    return [name, () => (cold && !dropCaches() ? NO_DROP : opener())] as const;
+  });
+  return Object.fromEntries([
+    ...ours,
+    ...(cold ? [['fio', hasFio() ? overTable(byFio) : () => NO_FIO] as const] : []),
+  ]);
+}
 
 await bench('buffers', (b) => {
   b.case(PIN, {

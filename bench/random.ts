@@ -9,6 +9,7 @@ import { Aio, type AioOptions, type PendingIo, probeUring } from '../host/node/i
 import { attach } from '../host/node/raw.ts';
 import { Random } from '../tests/explorer/random.ts';
 import { bench, type Opener, type Runner, type Unavailable } from './harness.ts';
+import { fio, hasFio, NO_FIO } from './parts/fio.ts';
 import {
   awaitedFileHandle,
   CACHED_PAGES,
@@ -32,28 +33,17 @@ const LIBUV_URING = { UV_USE_IO_URING: '1' };
 
 const FIO_MS = 1000;
 /** fio for a second a round, whatever the number of operations; a thread, as we are one. */
-function fio(direct: boolean): Opener {
+function fioReads(direct: boolean): Opener {
   return () => {
-    const { status } = spawnSync('fio', ['--version']);
-    if (status !== 0) return { unavailable: 'fio is not installed' };
+    if (!hasFio()) return NO_FIO;
     const words = [
-      ...['--name=random', `--filename=${largeFile()}`, '--readonly', '--rw=randread'],
+      ...['--name=random', `--filename=${largeFile()}`, '--rw=randread'],
       ...[`--bs=${PAGE}`, `--size=${FILE_BYTES}`, '--ioengine=io_uring', '--thread'],
       ...[`--iodepth=${IN_FLIGHT}`, `--direct=${direct ? 1 : 0}`, `--randseed=${SEED}`],
       ...[`--runtime=${FIO_MS}ms`, '--time_based', '--norandommap', '--invalidate=0'],
-      '--output-format=json',
     ];
-    return {
-      run() {
-        const { stdout } = spawnSync('fio', words, { encoding: 'utf8' });
-        const { jobs } = JSON.parse(stdout.slice(stdout.indexOf('{'))) as FioOutput;
-        return 1e9 / (jobs[0]?.read.iops ?? Number.NaN);
-      },
-    };
+    return { run: () => 1e9 / (fio(words)[0]?.read.iops ?? Number.NaN) };
   };
-}
-interface FioOutput {
-  readonly jobs: readonly { readonly read: { readonly iops: number } }[];
 }
 
 const SETTINGS = { provider: 'direct' } as const;
@@ -206,7 +196,7 @@ await bench('random', (b) => {
     operations: 64000,
     apart: POOL_OF_16,
     subjects: {
-      fio: fio(true),
+      fio: fioReads(true),
       'raw, checked': onDirect(onUring(rawReads('checked', true))),
       'raw, shared': onDirect(onUring(rawReads('shared', true))),
       'promise per batch': onDirect(onUring(batchReads(true))),
@@ -220,7 +210,7 @@ await bench('random', (b) => {
     operations: 64000,
     apart: POOL_OF_16,
     subjects: {
-      fio: warm(fio(false)),
+      fio: warm(fioReads(false)),
       'raw, checked': warm(onLarge(rawReads('checked', false))),
       'raw, shared': warm(onLarge(rawReads('shared', false))),
       'raw, to kernel threads': warm(onLarge(rawReads('checked', false, true))),

@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { makeSyntheticCluster } from '../tests/synthetic-cluster.ts';
 import { bench, type Opener, type RowOf, type Unavailable } from './harness.ts';
+import { fio, hasFio, NO_FIO } from './parts/fio.ts';
 
 const CLI = 'dist/cli.js';
 const GIB = 2 ** 30;
@@ -148,9 +149,7 @@ function opener(gib: number, subject: Subject, what: 'wall' | 'cpu' | 'cold'): O
 /** How fast the files are read by the program's own clock, beside fio's: without their starts. */
 function readRate(gib: number, subject: 'pgaio' | 'fio'): Opener {
   return async () => {
-    if (subject === 'fio' && !found('fio')) {
-      return { unavailable: 'there is no fio (apt-get install fio)' };
-    }
+    if (subject === 'fio' && !hasFio()) return NO_FIO;
     const path = await clusterOf(gib);
     if (typeof path !== 'string') return path;
     const once = subject === 'fio' ? fioSeconds : ownSeconds;
@@ -177,8 +176,7 @@ function fioSeconds(path: string): number {
     `--name=job${i}`,
     `--filename=${path}/base/5/${file}`,
   ]);
-  const { stdout } = timed(['fio', '--output-format=json', ...options, ...jobs]);
-  const { jobs: ended } = JSON.parse(stdout) as { jobs: { read: { runtime: number } }[] };
+  const ended = fio([...options, ...jobs]);
   return Math.max(...ended.map(({ read }) => read.runtime)) / 1000;
 }
 

@@ -493,12 +493,15 @@ for (const fails of [false, true]) {
   const what = fails ? 'that fails, and reads the block itself' : ', and has its block from it';
   waits(`for another backend’s I/O${what}`, async () => {
     cluster.fill(100);
-    const gate = new Gate();
+    const gate = new Gate().open();
     const options = { provider: gate.provider(), ioCombineLimit: 1 };
     await using a = await engineOver(cluster, WORKER, options);
     await using b = await engineOver(cluster, WORKER, { ...options, memory: a.memory });
     using ofA = a.relation(LOCATOR);
     using ofB = b.relation(LOCATOR);
+    // In the pool already: nobody else is to come to the gate, and fail in their place.
+    for (const block of [0, 2, 7]) (await ofA.readBlock(block))[Symbol.dispose]();
+    gate.shut();
     const theirs = Promise.resolve(ofB.readBlock(5));
     theirs.catch(() => undefined);
     await gate.crowd(1);
