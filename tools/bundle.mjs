@@ -51,6 +51,24 @@ const COMMANDER = {
 };
 
 /**
+ * The core read from its file, which lies beside the program: less to be parsed than what it is as
+ * text, by each thread that starts.
+ * @type {import('esbuild').Plugin}
+ */
+const CORE_FILE = {
+  name: 'core-file',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.wasm$/ }, ({ path }) => ({
+      contents: [
+        "import { readFileSync } from 'node:fs';",
+        `export default readFileSync(new URL('./${basename(path)}', import.meta.url));`,
+      ].join('\n'),
+      loader: 'js',
+    }));
+  },
+};
+
+/**
  * How the program is bundled: short, and what only some commands need apart from the rest, since
  * every start pays for reading it and for the parts of Node it asks for.
  * @type {import('esbuild').BuildOptions}
@@ -60,7 +78,7 @@ export const PROGRAM_OPTIONS = {
   splitting: true,
   minify: true,
   legalComments: 'inline',
-  plugins: [COMMANDER],
+  plugins: [COMMANDER, CORE_FILE],
   banner: {
     js: [
       "import { createRequire as makeRequire } from 'node:module';",
