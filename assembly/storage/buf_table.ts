@@ -16,15 +16,17 @@ import { BufferDesc, descAt, pinIfTag, tagIs } from "./buf";
 /** A look that comes to more than this has been led astray by a change. */
 const CHAIN_LOOKS: u32 = 64;
 
-/** Chain of block `block` of `rel`. */
+/**
+ * Chain of block `block` of `rel`. Neighbouring blocks have neighbouring chains, so that a scan
+ * finds the heads of the next ones in the cache; relations begin anywhere.
+ */
 export function bucketOf(rel: usize, block: u32): u32 {
   let hash = load<u32>(rel) * 0x9e3779b1 ^ load<u32>(rel, 4) * 0x85ebca77;
   hash ^= load<u32>(rel, 8) * 0xc2b2ae3d ^ load<u32>(rel, 12) * 0x27d4eb2f;
-  hash ^= hash >>> 15;
-  hash = (hash + block) * 0x2c1b3c6d;
+  hash = (hash ^ hash >>> 15) * 0x2c1b3c6d;
   hash ^= hash >>> 12;
   assert(buffer_table_at != 0);
-  return hash & (bufferTableSize() - 1);
+  return (hash + block) & (bufferTableSize() - 1);
 }
 
 @inline function headAt(bucket: u32): usize { return buffer_table_at + 4 * <usize>bucket; }
