@@ -515,10 +515,7 @@ export class Completions {
 
   /** Another transfer is staged. */
   #gather(): void {
-    if (++this.#gathered >= GATHER_MOST) {
-      this.#gathered = 0;
-      this.#core.check(this.#core.exports.pgaio_submit_staged());
-    }
+    if (++this.#gathered >= GATHER_MOST) this.#submitGathered();
     if (this.flushing) return;
     this.flushing = true;
     const { turn } = this.#core.host;
@@ -532,19 +529,26 @@ export class Completions {
   readonly #flush = (): void => {
     if (!this.flushing) return;
     this.flushing = false;
-    this.#gathered = 0;
-    if (this.#closed || this.#core.closed) return;
-    try {
-      this.#core.check(this.#core.exports.pgaio_submit_staged());
+    if (this.#closed || this.#core.closed || !this.#submitGathered()) return;
+    this.#orFailAll(() => {
       this.poll();
       if (this.#hears) this.#listenSoon();
-    } catch (error) {
-      this.#failAll(error); // there is no caller it could be told to
-    }
+    });
   };
-  #failAll(error: unknown): void {
-    if (!(error instanceof AioError)) throw error;
-    for (const io of this.#pendingIos) this.#end(io, error, false);
+  #submitGathered(): boolean {
+    this.#gathered = 0;
+    return this.#orFailAll(() => this.#core.check(this.#core.exports.pgaio_submit_staged()));
+  }
+  /** What cannot be told to a caller is told to all that is pending; false then. */
+  #orFailAll(act: () => void): boolean {
+    try {
+      act();
+      return true;
+    } catch (error) {
+      if (!(error instanceof AioError)) throw error;
+      for (const io of this.#pendingIos) this.#end(io, error, false);
+      return false;
+    }
   }
   /** Submits what is to be submitted at the end of this turn, now. */
   flush(): void {
