@@ -9,7 +9,7 @@ import { type AioCallback, overAddresses } from './callbacks.ts';
 import { AioAbandonedError, CLOSED, Completions, PendingIo, slotCount } from './completions.ts';
 import type { CoreInstance } from './core.ts';
 import { AioError, type AioErrorWords, AioUnavailableError } from './errors.ts';
-import { AioFile, type FileOwner } from './file.ts';
+import { AioFile, type FileOwner, OpenFiles } from './file.ts';
 import { type IoBuffer, PageFrames } from './frames.ts';
 import { type HandleContext, IoHandle } from './handle.ts';
 import type { OpenFlags, Scratch } from './host.ts';
@@ -172,7 +172,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
   readonly #snapshotAt: number;
   readonly #targetAt: number;
   readonly #scratch: Scratch;
-  readonly #files = new Set<AioFile>();
+  readonly #files = new OpenFiles();
   readonly #storage: Storage;
   /** The buffer pool that all backends share. */
   readonly buffers: BufferPool;
@@ -249,7 +249,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
     const number = registered ?? this.#nextUnregistered++;
     const reopenable = registered !== undefined;
     const file = new AioFile(this.#fileOwner, fd, { path, number, reopenable, alignment });
-    this.#core.filePaths.set(number, path);
+    if (!reopenable) this.#core.filePaths.set(number, path);
     this.#files.add(file);
     return file;
   }
@@ -342,8 +342,8 @@ export class AioEngine implements Disposable, AsyncDisposable {
     this.#core.check(this.#core.exports.pgaio_closing_fd(fd));
     this.#completions.poll();
     this.#files.delete(file);
-    this.#core.filePaths.delete(number);
     if (file.reopenable) this.#core.check(this.#core.exports.pgaio_file_unregister(number));
+    else this.#core.filePaths.delete(number);
     this.#core.host.provider.close(fd);
   }
 

@@ -85,7 +85,7 @@ export class CoreInstance {
   readonly procno: number;
   /** Address of this backend's PgAioBackend. */
   readonly backend: number;
-  /** Paths of files by number, for messages. */
+  /** Paths, for messages, of files that have no place in the table of files. */
   readonly filePaths = new Map<number, string>();
   /** Called after each completion by the device: aio.ts settles promises then. */
   onCompleted: (() => void) | undefined;

@@ -130,3 +130,26 @@ export class AioFile implements Disposable {
     this.close();
   }
 }
+
+/**
+ * The files a backend has open. Those in the table of files are kept by number, a small one that is
+ * used again: a Set makes a new table every few files that come and go, which the one before keeps
+ * alive, files and all, until the whole heap is collected.
+ */
+export class OpenFiles {
+  readonly #byNumber: (AioFile | undefined)[] = [];
+  readonly #others = new Set<AioFile>();
+
+  add(file: AioFile): void {
+    if (file.reopenable) this.#byNumber[file.number] = file;
+    else this.#others.add(file);
+  }
+  delete(file: AioFile): void {
+    if (file.reopenable) this.#byNumber[file.number] = undefined;
+    else this.#others.delete(file);
+  }
+  *[Symbol.iterator](): Generator<AioFile, void, undefined> {
+    for (const file of this.#byNumber) if (file !== undefined) yield file;
+    yield* this.#others;
+  }
+}
