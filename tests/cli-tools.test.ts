@@ -149,6 +149,7 @@ test('bench reads a file or a directory for as long as it is told', () => {
   assertRefused(run('bench', join(scratch, 'none')), /no such file or directory$/m);
   assertRefused(run('bench', '--read-size', '16384', facts.path), /lower --read-size$/m);
   assertRefused(run('bench', '--read-size', '6', facts.path), /Expected a multiple of 4 kB/);
+  assertRefused(run('bench', '--io-method', 'host', facts.path), /choices are sync, worker, io_/);
 });
 
 test('doctor tells which methods there are, and why not the others', () => {

@@ -310,6 +310,7 @@ test('documents each member of that JSON, and each option', () => {
     for (const name of Object.keys(line)) assert.ok(page.includes(`\`${name}\``), name);
   }
   const help = run(['verify', '--help']);
+  assert.match(help.stdout, /\(choices: "sync", "worker",\s+"io_uring", "auto", default: "sync"\)/);
   assert.is(help.status, 0);
   assertNarrow(help.stdout);
   for (const [, option = ''] of help.stdout.matchAll(/^ +(?:-\w, )?(--[a-z-]+)/gm)) {
@@ -338,6 +339,7 @@ test('tells its version', () => {
 });
 
 const LONG = "option '-j, --jobs <number>' argument";
+const METHOD = "option '--io-method <name>' argument";
 /** Arguments made when the test runs, and the one line that answers them. */
 const REFUSED: readonly (readonly [string, () => readonly string[], string | RegExp])[] = [
   ['a directory that is not there', () => [fresh()], /^\S+: no such directory; give the /],
@@ -368,9 +370,9 @@ const REFUSED: readonly (readonly [string, () => readonly string[], string | Reg
   [
     'an unknown method',
     () => ['--io-method', 'aio', facts.path],
-    /^invalid value for parameter "io_method": "aio"; Available values: sync/,
+    `${METHOD} 'aio' is invalid. Allowed choices are sync, worker, io_uring, auto.`,
   ],
-  ['a method that needs a device', () => ['--io-method', 'host', facts.path], /brings? a device/],
+  ['a method that needs a device', () => ['--io-method', 'host', facts.path], /'host' is invalid/],
   [
     'a cluster without checksums',
     () => [withFacts({ dataChecksumVersion: 0 })],

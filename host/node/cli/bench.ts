@@ -3,6 +3,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Aio, type AioFile, type PageFrames } from '../index.ts';
+import type { VerifyFlags } from './verify.ts';
 import {
   counted,
   digits,
@@ -17,7 +18,7 @@ import {
 } from './words.ts';
 
 export interface BenchFlags {
-  readonly ioMethod: string;
+  readonly ioMethod: VerifyFlags['ioMethod'];
   readonly depth: number;
   /** kB of one read. */
   readonly readSize: number;
@@ -192,13 +193,10 @@ function sayResult(targets: readonly Target[], flags: BenchFlags, measured: Meas
 
 export async function runBench(path: string, flags: BenchFlags): Promise<void> {
   await runCommand(async (signal) => {
-    if (flags.ioMethod === 'host') {
-      throw new Refusal('io_method host is for programs that bring a device; leave it out');
-    }
     const targets = targetsOf(resolve(path));
     const bytes = flags.readSize * 1024;
     await using aio = await Aio.create({
-      ioMethod: flags.ioMethod as 'sync', // the engine checks what it is given
+      ioMethod: flags.ioMethod,
       provider: 'direct',
       blockSize: FRAME_BYTES,
       sharedBuffers: BUFFERS_MIN,

@@ -2,14 +2,14 @@
  * The commands of `pgaio` and their options. `verify` is here from the start, since its users wait
  * for it; the modules of the others are loaded when they run.
  */
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import manifest from '../../../package.json' with { type: 'json' };
 import type { JobThreads } from '../verify/threads.ts';
 import type { BenchFlags } from './bench.ts';
 import type { DemoFlags } from './demo.ts';
 import type { InspectFlags } from './inspect.ts';
 import type { PageFlags } from './page.ts';
-import { runVerify, type VerifyFlags } from './verify.ts';
+import { IO_METHODS, runVerify, type VerifyFlags } from './verify.ts';
 import { complain, EXIT_CLEAN, EXIT_FAILED, surviveClosedPipes } from './words.ts';
 
 const VERIFY_HELP = `
@@ -84,11 +84,17 @@ function readSize(text: string): number {
 const OID_MAX = 4294967295;
 const JOBS_MAX = 64;
 
+function ioMethod(otherwise: VerifyFlags['ioMethod']): Option {
+  return new Option('--io-method <name>', 'how I/O is executed')
+    .choices(IO_METHODS)
+    .default(otherwise);
+}
+
 /** Options that `verify` and `demo` share. */
 function howToRead(command: Command): Command {
   return command
     .option('-j, --jobs <number>', 'threads (default: cores, 8 at most)', whole(1, JOBS_MAX))
-    .option('--io-method <name>', 'how I/O is executed', 'sync')
+    .addOption(ioMethod('sync'))
     .option('--direct', 'read past the page cache (O_DIRECT)')
     .option('--max-rate <MB/s>', 'read no faster than that', positive)
     .option('-v, --verbose', 'name files left alone, and all findings');
@@ -162,7 +168,7 @@ function addBench(program: Command): void {
     .command('bench')
     .description('Measures how fast a file, or the files of a directory, can be read.')
     .argument('<path>', 'file, or a directory, of which the 16 largest files are read')
-    .option('--io-method <name>', 'how I/O is executed', 'worker')
+    .addOption(ioMethod('worker'))
     .option('--depth <number>', 'reads in flight', whole(1, 1024), 16)
     .option('--read-size <kB>', 'of one read', readSize, 128)
     .option('--seconds <number>', 'how long', positive, 3)

@@ -20,13 +20,16 @@ import {
 } from './report.ts';
 import { MB, Refusal, runCommand } from './words.ts';
 
+/** Ways to execute I/O. Not `host`: that is for programs that bring a device. */
+export const IO_METHODS = ['sync', 'worker', 'io_uring', 'auto'] as const;
+
 export interface VerifyFlags {
   readonly online?: boolean;
   readonly filenode?: number;
   readonly database?: number;
   readonly headers?: boolean;
   readonly jobs?: number;
-  readonly ioMethod: string;
+  readonly ioMethod: (typeof IO_METHODS)[number];
   readonly direct?: boolean;
   /** MB per second. */
   readonly maxRate?: number;
@@ -161,12 +164,9 @@ export async function verifyDirectory(
   signal: AbortSignal,
 ): Promise<{ outcome: Outcome; log: FindingLog }> {
   const { ioMethod, direct = false, online = false, json = false, maxRate } = flags;
-  if (ioMethod === 'host') {
-    throw new Refusal('io_method host is for programs that bring a device; leave it out');
-  }
   const progress = new Progress(flags.progress);
   const verification: Verification = new Verification(directory, {
-    ioMethod: ioMethod as 'sync', // the engine checks what it is given
+    ioMethod,
     direct,
     online,
     selection,
