@@ -20,6 +20,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodePgControl, PgControlError } from '../bindings/pg-control.ts';
 import { type DemoFacts, makeDemoDirectory } from '../host/node/demo-directory.ts';
+import { entriesInOrder } from '../host/node/verify/names.ts';
 import {
   DataDirectoryError,
   type DataDirectoryErrorCode,
@@ -395,6 +396,28 @@ test('lists relations in order, with foreign files beside them', async () => {
   assert.ok(
     files.every(({ foreign, relation }) => (foreign === undefined) !== (relation === undefined)),
   );
+});
+
+test('reads a directory in slices, each name once and in order', () => {
+  const path = tree({ 'base/5/7/1': '' });
+  const expected = [
+    ...['1.524288', '2', '7', '0071', '16384', '16384.1', '16384.10', '16384_fsm', '16384_fsm.2'],
+    ...['16384_init', '16384_vm', 't3_16384', '4294967295', '4294967295_vm.524287'],
+    ...['4294967296', '16384.bak', 'notes'],
+  ];
+  for (const name of expected) if (name !== '7') writeFileSync(join(path, 'base/5', name), '');
+  for (const keysMax of [2, 3, 4, 9, 10, 11, undefined]) {
+    const entries = [...entriesInOrder(join(path, 'base/5'), keysMax)];
+    assert.equal(
+      entries.map(({ name }) => name),
+      expected,
+      `${keysMax} at once`,
+    );
+    assert.equal(
+      entries.filter(({ kind }) => kind !== 'file').map(({ name }) => name),
+      ['7'],
+    );
+  }
 });
 
 test('lists a file whose name is not UTF-8 as special', async () => {

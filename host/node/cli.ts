@@ -8,8 +8,8 @@
 import { availableParallelism } from 'node:os';
 import { JobThreads } from './verify/threads.ts';
 
-/** More jobs than these are no faster: the memory is the limit. */
-const JOBS_DEFAULT_MAX = 8;
+/** Each takes 13 MB, and the speed of the machine's memory soon is the limit. */
+const JOBS_DEFAULT_MAX = 6;
 const JOBS_MAX = 64;
 
 /** What an option is given, as far as that can be seen without knowing all options. */

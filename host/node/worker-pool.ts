@@ -31,11 +31,15 @@ export function startWorkers(core: CoreInstance, start: WorkerStart): NodePool {
   });
 }
 
+/** Megabytes: what an I/O worker allocates is soon garbage, and eight of them are to stay small. */
+const LIMITS = { maxYoungGenerationSizeMb: 1 } as const;
+
 function startThread(start: WorkerStart, id: number, events: ThreadEvents): Worker {
   const worker = new Worker(new URL('./worker.js', import.meta.url), {
     workerData: { ...start, id },
     env: SHARE_ENV,
     name: `pgaio I/O worker ${id}`,
+    resourceLimits: LIMITS,
   });
   worker.on('message', (message: WorkerMessage) => events.onMessage(message));
   worker.once('error', (error) => events.onError(error));

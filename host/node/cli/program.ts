@@ -93,7 +93,7 @@ function ioMethod(otherwise: VerifyFlags['ioMethod']): Option {
 /** Options that `verify` and `demo` share. */
 function howToRead(command: Command): Command {
   return command
-    .option('-j, --jobs <number>', 'threads (default: cores, 8 at most)', whole(1, JOBS_MAX))
+    .option('-j, --jobs <number>', 'threads (default: cores, 6 at most)', whole(1, JOBS_MAX))
     .addOption(ioMethod('sync'))
     .option('--direct', 'read past the page cache (O_DIRECT)')
     .option('--max-rate <MB/s>', 'read no faster than that', positive)

@@ -60,8 +60,8 @@ const COUNTERS = [
   'unreadBlocks',
 ] as const satisfies readonly (keyof JobCounts)[];
 
-/** Pieces the ring holds: 24 MB when all of it is used, and no page of it before. */
-const PIECES_MAX = 1 << 19;
+/** Pieces the ring holds: 6 MB when all of it is used, and no page of it before. */
+const PIECES_MAX = 1 << 17;
 /** relation (5 words), segment, first, blocks, flags, not used, size (8 bytes) */
 const PIECE_WORDS = 12;
 const SIZE_AT = PIECE_WORDS / 2 - 1;

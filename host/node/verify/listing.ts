@@ -45,6 +45,8 @@ export class Listing {
   files = 0;
   /** Of the files, as listed. */
   bytes = 0;
+  /** Of the files, those that were empty: nobody has to read them. */
+  emptyFiles = 0;
   foreignFiles = 0;
   /** The first thousand. */
   readonly foreign: RelationFile[] = [];
@@ -75,7 +77,7 @@ export class Listing {
     this.#board.announce();
   }
 
-  /** Puts the next piece; false if there is no room for it. Closes the board after the last. */
+  /** The next piece, or an empty file; false if there is no room. Closes the board at the end. */
   #putOne(): boolean {
     this.#file ??= this.#nextFile();
     const file = this.#file;
@@ -84,7 +86,12 @@ export class Listing {
       return true;
     }
     const { relation, segment, size } = file;
-    const blocks = Math.max(0, Math.ceil(size / this.#directory.control.blockSize) - this.#first);
+    if (size === 0) {
+      this.emptyFiles++;
+      this.#file = undefined;
+      return true;
+    }
+    const blocks = Math.ceil(size / this.#directory.control.blockSize) - this.#first;
     const last = blocks <= this.#pieceBlocks;
     const taken = last ? blocks : this.#pieceBlocks;
     const piece = { relation, segment, size, first: this.#first, blocks: taken, last };

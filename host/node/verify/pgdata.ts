@@ -8,7 +8,6 @@
  */
 import {
   closeSync,
-  type Dirent,
   lstatSync,
   opendirSync,
   openSync,
@@ -26,6 +25,7 @@ import {
   type PgControlErrorCode,
   parsePgControl,
 } from '../../../bindings/pg-control.ts';
+import { type DirectoryEntry, entriesInOrder } from './names.ts';
 
 export type DataDirectoryErrorCode =
   /** Nothing has this path. */
@@ -383,67 +383,14 @@ function classify(path: string, found: Stats, place: Place, segmentBlocks: numbe
   return { path, relation, foreign: undefined, segment, size };
 }
 
-/** An entry of a directory; a million of them are held at once. */
-interface Entry {
-  readonly name: string;
-  readonly kind: 'file' | 'directory' | 'link' | 'other';
-}
-function kindOf(entry: Dirent): Entry['kind'] {
-  if (entry.isFile()) return 'file';
-  if (entry.isDirectory()) return 'directory';
-  return entry.isSymbolicLink() ? 'link' : 'other';
-}
-
-/** Names read from a directory at once. */
-const NAMES_AT_ONCE = 1024;
-
-/**
- * Entries by number, so that a relation's files are neighbours, its segments in order; then the
- * rest. A missing directory is an error if `required`; else it was just dropped.
- */
-function* entriesOf(path: string, required: boolean): Generator<Entry, void, undefined> {
-  const names: string[] = [];
-  const kinds: Entry['kind'][] = [];
+/** A missing directory is an error if `required`; else it was just dropped. */
+function* entriesOf(path: string, required: boolean): Generator<DirectoryEntry, void, undefined> {
   try {
-    const directory = opendirSync(path, { bufferSize: NAMES_AT_ONCE });
-    try {
-      for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
-        names.push(entry.name);
-        kinds.push(kindOf(entry));
-      }
-    } finally {
-      directory.closeSync();
-    }
+    yield* entriesInOrder(path);
   } catch (error) {
     if (!required && codeOf(error) === 'ENOENT') return;
     throw accessError(path, error);
   }
-  for (const at of inOrder(names)) yield { name: names[at] ?? '', kind: kinds[at] ?? 'other' };
-}
-
-/** Indices of the names: by number, then by what is between number and dot, then by segment. */
-function inOrder(names: readonly string[]): Uint32Array {
-  const numbers = new Float64Array(names.length).fill(Infinity);
-  const segments = new Float64Array(names.length);
-  const rests: string[] = [];
-  const known = new Map<string, string>(); // one string for all `_fsm`
-  names.forEach((name, at) => {
-    const [, temp = '', number, fork = '', segment = '0'] =
-      /^(t\d+_)?(\d+)([^.]*)\.?(\d*)$/.exec(name) ?? [];
-    const rest = number === undefined ? name : temp + fork;
-    if (!known.has(rest)) known.set(rest, rest);
-    rests.push(known.get(rest) ?? rest);
-    if (number === undefined) return;
-    numbers[at] = Number(number);
-    segments[at] = Number(segment);
-  });
-  return Uint32Array.from(names, (_, at) => at).sort((a, b) => {
-    const [numberA = 0, numberB = 0] = [numbers[a], numbers[b]];
-    if (numberA !== numberB) return numberA < numberB ? -1 : 1;
-    const [restA = '', restB = ''] = [rests[a], rests[b]];
-    if (restA !== restB) return restA < restB ? -1 : 1;
-    return (segments[a] ?? 0) - (segments[b] ?? 0);
-  });
 }
 
 /** A file that vanished since its directory was read was dropped by a server: undefined. */
@@ -531,13 +478,16 @@ export function* listRelationFiles(
   }
 }
 
-/** Path of a file, relative to the data directory: the reverse of what the listing makes of it. */
+/**
+ * Path of a file, relative to the data directory: the reverse of what the listing makes of it.
+ * For toFixed see names.ts.
+ */
 export function relationPath(
   { spcOid, dbOid, relNumber, fork, temp }: RelationFileOwner,
   segment: number,
   tablespaceDirectory: string,
 ): string {
-  const name = `${temp === undefined ? '' : `t${temp}_`}${relNumber}`;
+  const name = `${temp === undefined ? '' : `t${temp}_`}${relNumber.toFixed(0)}`;
   const file = `${name}${fork === 'main' ? '' : `_${fork}`}${segment === 0 ? '' : `.${segment}`}`;
   if (spcOid === GLOBAL_TABLESPACE) return `global/${file}`;
   if (spcOid === DEFAULT_TABLESPACE) return `base/${dbOid}/${file}`;

@@ -281,12 +281,7 @@ export class Reader {
   }
 
   #openPiece(piece: Piece): OpenPiece | undefined {
-    const { counts } = this;
     const { directory, tablespaceDirectory, direct } = this.#job;
-    if (piece.size === 0) {
-      counts.filesDone++;
-      return undefined;
-    }
     const path = relationPath(piece.relation, piece.segment, tablespaceDirectory);
     let file: AioFile | undefined;
     try {

@@ -7,8 +7,8 @@ import { SHARE_ENV, Worker } from 'node:worker_threads';
 import type { JobMessage } from '../verify-job.ts';
 import type { JobStart, Take } from './job.ts';
 
-/** Their heap holds little; a small young generation keeps ten of them small. */
-const LIMITS = { maxYoungGenerationSizeMb: 4 } as const;
+/** Megabytes. Their heaps hold six, and grow by as many for nothing where there is more room. */
+const LIMITS = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 32 } as const;
 
 export class JobThreads {
   readonly count: number;

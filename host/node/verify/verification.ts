@@ -52,7 +52,7 @@ export interface VerifyOptions {
   readonly direct?: boolean;
   /** Blocks per I/O, 1 .. 128. @default what makes 1 MiB, or 256 KiB if several are in flight */
   readonly combineLimit?: number;
-  /** I/Os in flight at most for each job, 1 .. 1024. @default 1 for method sync, else 16 */
+  /** I/Os in flight at most for each job, 1 .. 1024. @default 1 for method sync, else 4 to 16 */
   readonly concurrency?: number;
   /** Whether a server may write meanwhile. @default false */
   readonly online?: boolean;
@@ -77,15 +77,18 @@ export interface VerifyOptions {
 const READ_BYTES = 1 << 20;
 /** Where several are in flight the device is kept busy by their number. */
 const READ_BYTES_IN_FLIGHT = 256 << 10;
+/** Of one job, and of all together: each has frames of its own for them. */
 const DEPTH = 16;
+const DEPTH_OF_ALL = 32;
+const DEPTH_MIN = 4;
 const COMBINE_MAX = 128;
 /** Listing before the event loop has a turn. */
 const LIST_MS = 15;
 const FRAMES_MIN = 16;
 /** None is needed, and the fewest there can be are these. */
 const BUFFERS_MIN = 16;
-/** Each takes ten megabytes. */
-const IO_WORKERS_MAX = 4;
+/** Threads that read with method worker, since jobs read, too, when all I/O workers are busy. */
+const READING_THREADS = 5;
 /** Paths remembered to count each file once; beyond, a file may be counted more than once. */
 const GONE_MAX = 100_000;
 
@@ -106,6 +109,7 @@ export class Verification implements AsyncIterable<Finding> {
   /** I/Os in flight at most for each job. */
   readonly concurrency: number;
   readonly #options: VerifyOptions;
+  readonly #jobs: number;
   readonly #board: Board;
   readonly #listing: Listing;
   readonly #vanished = new Set<string>();
@@ -123,20 +127,22 @@ export class Verification implements AsyncIterable<Finding> {
     const { ioMethod = 'sync', others, selection = {} } = options;
     this.directory = directory;
     this.situation = situationOf(directory);
-    this.concurrency = options.concurrency ?? (ioMethod === 'sync' ? 1 : DEPTH);
+    this.#jobs = 1 + (others?.count ?? 0);
+    this.concurrency = options.concurrency ?? (ioMethod === 'sync' ? 1 : depthOf(this.#jobs));
     const bytes = this.concurrency === 1 ? READ_BYTES : READ_BYTES_IN_FLIGHT;
     const blocks = Math.max(1, Math.min(COMBINE_MAX, Math.floor(bytes / blockSize)));
     this.combineLimit = options.combineLimit ?? blocks;
     this.#options = options;
-    this.#board = Board.for(1 + (others?.count ?? 0));
+    this.#board = Board.for(this.#jobs);
     this.#listing = new Listing(directory, this.#board, selection);
   }
 
   /** A snapshot: how far it has come. */
   get counts(): Counts {
-    const { bytesMore, ...sums } = this.#board.counts();
+    const { bytesMore, filesDone, ...sums } = this.#board.counts();
     return {
       files: this.#listing.files,
+      filesDone: filesDone + this.#listing.emptyFiles,
       bytes: this.#listing.bytes + bytesMore,
       ...sums,
       foreignFiles: this.#listing.foreignFiles,
@@ -303,9 +309,9 @@ export class Verification implements AsyncIterable<Finding> {
   }
 
   async #engine(): Promise<Aio> {
-    const { ioMethod = 'sync', others, shared = true, direct = false } = this.#options;
+    const { ioMethod = 'sync', shared = true, direct = false } = this.#options;
     const { control, tablespaceDirectory } = this.directory;
-    const jobs = 1 + (others?.count ?? 0);
+    const jobs = this.#jobs;
     const create = this.#options.createEngine ?? ((options: AioOptions) => Aio.create(options));
     const aio = await create({
       ioMethod,
@@ -316,7 +322,7 @@ export class Verification implements AsyncIterable<Finding> {
       ioMaxCombineLimit: this.combineLimit,
       ioCombineLimit: this.combineLimit,
       ioMaxConcurrency: this.concurrency,
-      ioMaxWorkers: IO_WORKERS_MAX,
+      ioMaxWorkers: Math.max(1, READING_THREADS - jobs),
       maxBackends: jobs,
       sharedBuffers: BUFFERS_MIN,
       ioFrames: Math.max(FRAMES_MIN, jobs * this.concurrency * this.combineLimit),
@@ -359,6 +365,11 @@ export class Verification implements AsyncIterable<Finding> {
       throw error;
     }
   }
+}
+
+/** I/Os in flight of each job. */
+function depthOf(jobs: number): number {
+  return Math.max(DEPTH_MIN, Math.min(DEPTH, Math.floor(DEPTH_OF_ALL / jobs)));
 }
 
 function noteOnce(paths: Set<string>, path: string): void {
