@@ -196,10 +196,7 @@ async function open(title: string, name: string, case_: Case): Promise<Opened | 
   }
   const runner = await subject();
   if ('unavailable' in runner) return runner;
-  const timer: Timer = (operations) => {
-    globalThis.gc?.(); // what others left behind is not this subject's time
-    return timed(runner, operations);
-  };
+  const timer: Timer = (operations) => timed(runner, operations);
   return { ...measured, timer, close: () => runner.close?.() };
 }
 
@@ -255,6 +252,7 @@ async function timed(runner: Runner, operations: number): Promise<Timed> {
 }
 
 async function measureRound(subject: Opened): Promise<void> {
+  globalThis.gc?.(); // what others left behind is not this subject's time
   const { nanoseconds, cpuMicroseconds } = await subject.timer(subject.operations);
   subject.nanoseconds.push(nanoseconds / subject.operations);
   subject.cpuMicroseconds.push(cpuMicroseconds / subject.operations);
