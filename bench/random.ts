@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { PGAIO_HCB_FILE } from '../bindings/layout.ts';
-import { Aio, type AioOptions, type PendingIo, probeUring } from '../host/node/index.ts';
+import { Aio, type PendingIo, probeUring } from '../host/node/index.ts';
 import { attach } from '../host/node/raw.ts';
 import { Random } from '../tests/explorer/random.ts';
 import { bench, type Opener, type Runner, type Unavailable } from './harness.ts';
@@ -16,9 +16,9 @@ import {
   cachedPath,
   FILE_BYTES,
   FILE_PAGES,
+  fileReads,
   fsReads,
   IN_FLIGHT,
-  lanes,
   largeFile,
   latencies,
   onDirect,
@@ -100,7 +100,7 @@ function rawReads(ring: 'checked' | 'shared', direct: boolean, buffered = false)
   };
 }
 
-function engine(options: AioOptions = {}): Promise<Aio> {
+function engine(): Promise<Aio> {
   return Aio.create({
     ...SETTINGS,
     ioMethod: 'io_uring',
@@ -108,25 +108,13 @@ function engine(options: AioOptions = {}): Promise<Aio> {
     sharedBuffers: 16,
     ioFrames: IN_FLIGHT,
     maxBackends: 1,
-    ...options,
   });
 }
 
 /** A promise for each read. */
-function fileReads(direct: boolean, pages = FILE_PAGES) {
-  return async (path: string): Promise<Runner> => {
-    const aio = await engine();
-    const file = aio.open(path, { direct });
-    const frames = aio.frames(IN_FLIGHT);
-    const buffers = Array.from({ length: IN_FLIGHT }, (_, i) => frames.slice(i, i + 1));
-    const random = new Random(SEED);
-    const one = (lane: number): PromiseLike<unknown> =>
-      file.read(buffers[lane] ?? frames, random.below(pages) * PAGE);
-    return {
-      run: (operations) => lanes(operations, one),
-      close: () => aio[Symbol.asyncDispose](),
-    };
-  };
+function readsByFile(direct: boolean) {
+  return async (path: string): Promise<Runner> =>
+    fileReads(await engine(), path, FILE_PAGES, direct);
 }
 
 const BATCHES = 4;
@@ -200,7 +188,7 @@ await bench('random', (b) => {
       'raw, checked': onDirect(onUring(rawReads('checked', true))),
       'raw, shared': onDirect(onUring(rawReads('shared', true))),
       'promise per batch': onDirect(onUring(batchReads(true))),
-      'promise per read': onDirect(onUring(fileReads(true))),
+      'promise per read': onDirect(onUring(readsByFile(true))),
       'fs.read, 16 threads': fsDirect,
       'fs.read, 4 threads': { open: fsDirect, env: POOL_OF_4 },
       'fs.read, libuv io_uring': { open: fsDirect, env: LIBUV_URING },
@@ -215,7 +203,7 @@ await bench('random', (b) => {
       'raw, shared': warm(onLarge(rawReads('shared', false))),
       'raw, to kernel threads': warm(onLarge(rawReads('checked', false, true))),
       'promise per batch': warm(onLarge(batchReads(false))),
-      'promise per read': warm(onLarge(fileReads(false))),
+      'promise per read': warm(onLarge(readsByFile(false))),
       'fs.read, 16 threads': fsCached,
       'fs.read, 4 threads': { open: fsCached, env: POOL_OF_4 },
       'fs.read, libuv io_uring': { open: fsCached, env: LIBUV_URING },

@@ -12,9 +12,9 @@ import {
   CACHED_PAGES,
   cachedPath,
   FILE_PAGES,
+  fileReads,
   fsReads,
   IN_FLIGHT,
-  lanes,
   latencies,
   onDirect,
   PAGE,
@@ -35,20 +35,6 @@ async function engine(ioMethod: 'worker' | 'sync', ioMaxConcurrency = IN_FLIGHT)
     sharedBuffers: 16,
     maxBackends: 1,
   });
-}
-
-async function fileReads(path: string, pages: number, direct: boolean): Promise<Runner> {
-  const aio = await engine('worker');
-  const file = aio.open(path, { direct });
-  const frames = aio.frames(IN_FLIGHT);
-  const buffers = Array.from({ length: IN_FLIGHT }, (_, i) => frames.slice(i, i + 1));
-  const random = new Random(SEED);
-  const one = (lane: number): PromiseLike<unknown> =>
-    file.read(buffers[lane] ?? frames, random.below(pages) * PAGE);
-  return {
-    run: (operations) => lanes(operations, one),
-    close: () => aio[Symbol.asyncDispose](),
-  };
 }
 
 function started(aio: Aio, file: AioFile, buffer: Parameters<AioFile['read']>[0], at: number) {
@@ -111,7 +97,9 @@ await bench('worker', (b) => {
     operations: 32000,
     apart: POOL,
     subjects: {
-      'file.read': onDirect((path) => fileReads(path, FILE_PAGES, true)),
+      'file.read': onDirect(async (path) =>
+        fileReads(await engine('worker'), path, FILE_PAGES, true),
+      ),
       'fs.read': onDirect((path) => fsReads(path, FILE_PAGES, true)),
       'batches of 64': onDirect((path) => batches(path, FILE_PAGES, true)),
     },
@@ -132,7 +120,7 @@ await bench('worker', (b) => {
   b.case(`cached reads of 8 KiB, ${IN_FLIGHT} in flight`, {
     apart: POOL,
     subjects: {
-      'file.read': () => fileReads(cachedPath, CACHED_PAGES, false),
+      'file.read': async () => fileReads(await engine('worker'), cachedPath, CACHED_PAGES, false),
       'batches of 64': () => batches(cachedPath, CACHED_PAGES, false),
       'sync, one at a time': () => syncReads(cachedPath, CACHED_PAGES, false),
     },

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import type { Aio } from '../../host/node/index.ts';
 import { Random } from '../../tests/explorer/random.ts';
 import { type Opener, type Runner, spreadOf, type Unavailable } from '../harness.ts';
 
@@ -83,6 +84,20 @@ export async function lanes(operations: number, one: (lane: number) => PromiseLi
     while (left-- > 0) await one(number);
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, (_, number) => lane(number)));
+}
+
+/** Random reads by `file.read`, a promise for each, IN_FLIGHT at once. Closes the engine. */
+export function fileReads(aio: Aio, path: string, pages: number, direct: boolean): Runner {
+  const file = aio.open(path, { direct });
+  const frames = aio.frames(IN_FLIGHT);
+  const buffers = Array.from({ length: IN_FLIGHT }, (_, i) => frames.slice(i, i + 1));
+  const random = new Random(SEED);
+  const one = (lane: number): PromiseLike<unknown> =>
+    file.read(buffers[lane] ?? frames, random.below(pages) * PAGE);
+  return {
+    run: (operations) => lanes(operations, one),
+    close: () => aio[Symbol.asyncDispose](),
+  };
 }
 
 /** Random reads by `fs.read`, IN_FLIGHT at once. */
