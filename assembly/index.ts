@@ -49,7 +49,8 @@ export {
 
 // Completion by others
 export {
-  pgaio_arm_doorbell, pgaio_doorbell, pgaio_drain_completed, pgaio_spin_completed,
+  pgaio_arm_doorbell, pgaio_doorbell, pgaio_drain_completed, pgaio_drain_some,
+  pgaio_spin_completed,
 } from "./aio/doorbell";
 
 // I/O workers, and threads that end without leaving

@@ -59,8 +59,7 @@ const onLarge = (opener: (path: string) => Promise<Runner>) => () => onUring(ope
  * I/Os per system call. Devices answer together what they are given together: with many in a call
  * the device is done with one half while it is given the other, and never has all of them.
  */
-const RAW_SUBMITTED = 2;
-const BATCH_SUBMITTED = 4;
+const SUBMITTED = 2;
 /** Under PostgreSQL's names: a batch is open all the time. */
 function rawReads(ring: 'checked' | 'shared', direct: boolean, buffered = false) {
   return async (path: string): Promise<Runner> => {
@@ -91,7 +90,7 @@ function rawReads(ring: 'checked' | 'shared', direct: boolean, buffered = false)
           u32[iovec] = frames + pg.pgaio_io_get_id(ioh) * PAGE;
           u32[iovec + 1] = PAGE;
           pg.pgaio_io_start_readv(ioh, fd, 1, random.below(FILE_PAGES) * PAGE);
-          if (i % RAW_SUBMITTED === RAW_SUBMITTED - 1) pg.pgaio_submit_staged();
+          if (i % SUBMITTED === SUBMITTED - 1) pg.pgaio_submit_staged();
         }
         pg.pgaio_exit_batchmode();
       },
@@ -117,8 +116,8 @@ function readsByFile(direct: boolean) {
     fileReads(await engine(), path, FILE_PAGES, direct);
 }
 
-const BATCHES = 4;
-/** A promise for each batch of 16, four of them under way. */
+const BATCHES = 8;
+/** A promise for each batch of eight, eight of them under way. */
 function batchReads(direct: boolean) {
   return async (path: string): Promise<Runner> => {
     const aio = await engine();
@@ -136,7 +135,7 @@ function batchReads(direct: boolean) {
             const batch = aio.batch();
             for (let i = first; i < first + size; i++) {
               ios.push(file.read(buffers[i] ?? frames, random.below(FILE_PAGES) * PAGE));
-              if (i % BATCH_SUBMITTED === BATCH_SUBMITTED - 1) aio.submitStaged();
+              if (i % SUBMITTED === SUBMITTED - 1) aio.submitStaged();
             }
             batch[Symbol.dispose]();
             await aio.allEnded(ios);

@@ -287,6 +287,11 @@ const TURNLESS_MOST = 64;
  * given together: with half of the handles in one call they wait for us half of the time.
  */
 const GATHER_MOST = 8;
+/**
+ * Of many that ended together so many are told at once: what is started upon these keeps the device
+ * busy while the others are told.
+ */
+const TELL_MOST = GATHER_MOST;
 // Of pgaio_io_start_file and pgaio_io_start_pages.
 const WRITE = 1;
 /** Not submitted yet. */
@@ -339,6 +344,8 @@ export class Completions {
   #gathers = false;
   /** Transfers staged since some were submitted last. */
   #gathered = 0;
+  /** Whether more of what has ended is told when the microtasks have run. */
+  #telling = false;
   /** Whether what is staged is going to be submitted at the end of this turn. */
   flushing = false;
   #holding = false;
@@ -361,8 +368,7 @@ export class Completions {
     this.#keeper = core.show('io_method') === 'host' ? undefined : core.host.keepAlive;
     const look = (): void => {
       this.#turnless = 0;
-      this.poll();
-      if (this.#hears) this.#listenSoon();
+      this.#pollSome();
     };
     core.onCompleted = look;
     const stop = core.listenToRing(core.procno, look);
@@ -530,10 +536,7 @@ export class Completions {
     if (!this.flushing) return;
     this.flushing = false;
     if (this.#closed || this.#core.closed || !this.#submitGathered()) return;
-    this.#orFailAll(() => {
-      this.poll();
-      if (this.#hears) this.#listenSoon();
-    });
+    this.#orFailAll(() => this.#pollSome());
   };
   #submitGathered(): boolean {
     this.#gathered = 0;
@@ -576,11 +579,32 @@ export class Completions {
     else this.#keeper?.release();
   }
 
-  /** After a call that may have ended I/Os, and after a wake-up: settles those that are over. */
+  /** After a call that may have ended I/Os: settles those that are over. */
   poll(): void {
     if (this.#closed || this.#core.closed) return;
+    this.#core.check(this.#core.exports.pgaio_drain_completed());
+    this.#settleFilled();
+  }
+  /** After a wake-up: the same a few at a time, and whoever awaits them goes on in between. */
+  #pollSome(): void {
+    if (this.#telling || this.#closed || this.#core.closed) return;
+    const { afterMicrotasks } = this.#core.host;
+    if (afterMicrotasks === undefined || !this.#gathers) this.poll();
+    else {
+      const told = this.#core.check(this.#core.exports.pgaio_drain_some(TELL_MOST));
+      this.#telling = told === TELL_MOST;
+      if (this.#telling) afterMicrotasks(this.#tellMore);
+      this.#settleFilled();
+    }
+    if (!this.#telling && this.#hears) this.#listenSoon();
+  }
+  readonly #tellMore = (): void => {
+    this.#telling = false;
+    this.#orFailAll(() => this.#pollSome());
+  };
+
+  #settleFilled(): void {
     const { exports } = this.#core;
-    this.#core.check(exports.pgaio_drain_completed());
     const { reclaimed } = this.#core;
     if (reclaimed !== this.#reclaimed) {
       this.#reclaimed = reclaimed;

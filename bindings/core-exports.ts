@@ -92,6 +92,7 @@ export interface CoreExports {
   pgaio_doorbell(): number;
   pgaio_arm_doorbell(): number;
   pgaio_drain_completed(): number;
+  pgaio_drain_some(most: number): number;
   pgaio_spin_completed(rounds: number): number;
   // I/O workers, and threads that end without leaving
   pgaio_init_worker(id: number, starter: number): number;

@@ -149,6 +149,8 @@ export interface CoreHost {
   readonly keepAlive?: { hold(): void; release(): void } | undefined;
   /** Resolves in a later turn of the event loop, when others have had theirs. */
   readonly turn?: (() => Promise<void>) | undefined;
+  /** Calls `act` when no microtask is left, before the event loop turns. */
+  readonly afterMicrotasks?: ((act: () => void) => void) | undefined;
   /** Something happened that a monitor may want to know of. Must not throw. */
   readonly onEvent?: ((event: AioEvent) => void) | undefined;
 }

@@ -302,6 +302,7 @@ forEachMethod(
         () => pg.pgaio_doorbell(),
         () => pg.pgaio_arm_doorbell(),
         () => pg.pgaio_drain_completed(),
+        () => pg.pgaio_drain_some(1),
         () => pg.pgaio_spin_completed(1),
         () => pg.pgaio_thread_ended(1),
         () => pg.pgaio_file_register(at, 1, 0),

@@ -19,6 +19,7 @@ import * as assert from 'uvu/assert';
 import { AioError } from '../bindings/errors.ts';
 import * as layout from '../bindings/layout.ts';
 import { Aio } from '../host/node/index.ts';
+import { attach } from '../host/node/raw.ts';
 import {
   bindShim,
   probeUring,
@@ -349,6 +350,63 @@ for (const ring of RINGS) {
         assert.is(ref.isDone(), true);
       }
       await thread.terminate();
+    },
+  );
+  operations.case(`deals with as many as it is asked to, rings ${ring}`, async () => {
+    const pg = await attach({
+      ...{ provider: 'direct', io_method: 'io_uring', ring, max_backends: 1 },
+      ...{ io_max_concurrency: 8, io_frames: 64, shared_buffers: 16 },
+    });
+    const fd = pg.open(path, {});
+    const frames = pg.pgaio_frames_alloc(5);
+    pg.pgaio_enter_batchmode();
+    const refs = Array.from({ length: 5 }, (_, block) => {
+      const ioh = pg.pgaio_io_acquire(0, 0);
+      const ref = pg.alloc(8);
+      pg.pgaio_io_get_wref(ioh, ref);
+      const iovec = pg.alloc(4);
+      pg.pgaio_io_set_target_file(ioh, 1, 0, 0);
+      pg.pgaio_io_register_callbacks(ioh, layout.PGAIO_HCB_FILE, 0);
+      pg.pgaio_io_get_iovec(ioh, iovec);
+      const words = new Uint32Array(pg.memory.buffer);
+      words.set([frames + block * BLOCK, BLOCK], (words[iovec >>> 2] ?? 0) >>> 2);
+      pg.pgaio_io_start_readv(ioh, fd, 1, block * BLOCK);
+      return ref;
+    });
+    pg.pgaio_exit_batchmode();
+    const told: number[] = [];
+    const sum = () => told.reduce((all, some) => all + some, 0);
+    for (let looks = 0; sum() < 5; looks++) {
+      assert.ok(looks < 1_000_000, 'they are in the page cache');
+      const some = pg.pgaio_drain_some(2);
+      if (some > 0) told.push(some);
+    }
+    assert.ok(told.length >= 3 && Math.max(...told) <= 2, `${told}`);
+    assert.is(pg.pgaio_drain_some(2), 0);
+    for (const ref of refs) assert.is(pg.pgaio_wref_is_done(ref), true);
+    pg.pgaio_shutdown();
+  });
+  operations.case(
+    `what is started upon the first is on its way before the last is told, rings ${ring}`,
+    async () => {
+      await using aio = await Aio.create({
+        ...{ ...small, ioMethod: 'io_uring', ring, ioMaxConcurrency: 32 },
+      });
+      using file = aio.open(path);
+      using frames = aio.frames(32);
+      const read = (block: number) => file.read(frames.slice(block, block + 1), block * BLOCK);
+      const ios = Array.from({ length: 31 }, (_, block) => read(block));
+      const submissions: bigint[] = [];
+      let another: PromiseLike<unknown> | undefined;
+      void ios.at(0)?.then(() => {
+        submissions.push(aio.stats().submissions);
+        another = read(31);
+      });
+      await ios.at(-1)?.then(() => submissions.push(aio.stats().submissions));
+      const [first = 0n, last = 0n] = submissions;
+      assert.ok(last > first, `${first} system calls before, ${last} when the last was told`);
+      await another;
+      assert.is(frames.bytes[31 * BLOCK], 32);
     },
   );
 }

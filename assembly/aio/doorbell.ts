@@ -20,7 +20,7 @@ import { PgAioHandle, reclaimIfCompleted } from "./handle";
 import { finishIfLeft } from "./io";
 import { settleEstates } from "./sweep";
 import { methodPoll } from "../method/method";
-import { NONE } from "./types";
+import { ALL_ENDED, NONE } from "./types";
 
 @unmanaged export class PgAioDoorbell {
   rung: u32; // 0  futex word: bit 0 somebody listens, above it how often it was rung (31 bits)
@@ -67,13 +67,29 @@ export function pgaio_drain_completed(): i32 {
   return drain();
 }
 
+/**
+ * The same, but of the completions that the method tells this backend of at most `most`: who starts
+ * the next I/Os in between lets a device that answers many together go on at once. How many of
+ * those there were; `most` says that there may be more.
+ */
+export function pgaio_drain_some(most: u32): i32 {
+  if (my_procno == NONE) return fail(E_NO_BACKEND);
+  assert(my_backend.procno == <u32>my_procno);
+  return <i32>drainSome(most);
+}
+
 /** Reclaims what others completed; how many. */
 export function drain(): i32 {
   assert(my_procno != NONE);
+  const before = my_backend.reclaimed;
+  drainSome(ALL_ENDED);
+  return <i32>(my_backend.reclaimed - before);
+}
+function drainSome(most: u32): u32 {
+  assert(my_procno != NONE);
   if (crit_section_count > 0) return 0; // a callback's look at the world; its caller drains later
   const bits = doorbellAt(my_procno) + offsetof<PgAioDoorbell>("bits");
-  const before = my_backend.reclaimed;
-  if (my_backend.in_flight_count > 0) methodPoll(my_procno);
+  const told = my_backend.in_flight_count > 0 ? methodPoll(my_procno, most) : 0;
   for (let word: u32 = 0; word < (<u32>io_max_concurrency + 31) >>> 5; word++) {
     const at = bits + 4 * <usize>word;
     if (loadAcquire32(at) == 0) continue;
@@ -86,7 +102,7 @@ export function drain(): i32 {
     }
   }
   if (my_backend.estates != 0) settleEstates();
-  return <i32>(my_backend.reclaimed - before);
+  return told;
 }
 
 /**

@@ -121,3 +121,5 @@ export const ECANCELED: i32 = 125;
 
 /** `no handle`, `no owner` in lists of indices. */
 export const NONE: i32 = -1;
+/** No limit to how many completions are dealt with at once. */
+export const ALL_ENDED: u32 = 0xffffffff;

@@ -24,8 +24,9 @@ import {
 import { onlyOwnerCompletes } from "../aio/callback";
 import { leaveToOwner, performSynchronously, prepareSubmit, processCompletion } from "../aio/io";
 import {
-  EAGAIN, EBADF, EBUSY, EINTR, EIO, NONE, PGAIO_HF_BUFFERED, PGAIO_HS_SUBMITTED, PGAIO_OP_FDATASYNC,
-  PGAIO_OP_FLUSH_RANGE, PGAIO_OP_FSYNC, PGAIO_OP_READV, PGAIO_OP_WRITEV, PGAIO_SUBMIT_BATCH_SIZE,
+  ALL_ENDED, EAGAIN, EBADF, EBUSY, EINTR, EIO, NONE, PGAIO_HF_BUFFERED, PGAIO_HS_SUBMITTED,
+  PGAIO_OP_FDATASYNC, PGAIO_OP_FLUSH_RANGE, PGAIO_OP_FSYNC, PGAIO_OP_READV, PGAIO_OP_WRITEV,
+  PGAIO_SUBMIT_BATCH_SIZE,
 } from "../aio/types";
 import { generationOf } from "../aio/wait";
 import {
@@ -278,17 +279,18 @@ const LARGE_BLOCKS: u32 = 4;
 
 // Completing: anybody, under the ring's lock.
 
-/** Deals with the completions there are. How many. */
-function drain(context: PgAioUringContext): u32 {
+/** Deals with the completions there are, at most `most`. How many. */
+function drain(context: PgAioUringContext, most: u32 = ALL_ENDED): u32 {
   assert(lockHolder(lockOf(context)) == my_thread);
   if (context.ring == 0) return 0;
-  if (!isSharedRing(context)) uring_reap(number(context));
-  else if ((loadAcquire32(context.sq_flags) & IORING_SQ_CQ_OVERFLOW) != 0) {
-    uring_wait(number(context), context.cursor, 0); // brings along what the ring had no room for
-  }
   const cursor = word(context, offsetof<PgAioUringContext>("cursor"));
   const begun = loadAcquire32(cursor);
-  const there = min(loadAcquire32(context.cq_tail) - begun, context.cq_entries);
+  if (!isSharedRing(context)) {
+    if (loadAcquire32(context.cq_tail) - begun < most) uring_reap(number(context));
+  } else if ((loadAcquire32(context.sq_flags) & IORING_SQ_CQ_OVERFLOW) != 0) {
+    uring_wait(number(context), begun, 0); // brings along what the ring had no room for
+  }
+  const there = min(min(loadAcquire32(context.cq_tail) - begun, context.cq_entries), most);
   for (let i: u32 = 0; i < there; i++) {
     const cqe = context.cqes + ((begun + i) & (context.cq_entries - 1)) * CQE_BYTES;
     complete(context, load<u64>(cqe), load<i32>(cqe, 8));
@@ -340,13 +342,14 @@ function announceProgress(context: PgAioUringContext): void {
   if (sleepers != 0) futexWake(progressOf(context), -1);
 }
 
-/** Deals with completions of `procno`, unless another thread is at it. */
-export function uringPoll(procno: u32): void {
+/** Deals with completions of `procno`, unless another thread is at it. How many. */
+export function uringPoll(procno: u32, most: u32): u32 {
   assert(procno < max_backends);
   const context = contextOf(procno);
-  if (context.ring == 0 || !lockSpin(lockOf(context))) return;
-  drain(context);
+  if (context.ring == 0 || !lockSpin(lockOf(context))) return 0;
+  const there = drain(context, most);
   lockRelease(lockOf(context));
+  return there;
 }
 
 /**

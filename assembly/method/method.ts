@@ -11,13 +11,14 @@
  * | submit             | takes all of them, each at least SUBMITTED on return; count or error |
  * | hasWaitOne         | false: I/Os complete without help, a waiter sleeps on the state     |
  * | waitOne            | lets it progress, for a time at the most; 1 when that was up        |
- * | poll               | deals with what has ended of a backend's, without waiting           |
+ * | poll               | deals with what has ended of a backend's, without waiting; how many |
  * | waitsBeforeClose   | true: the descriptor must stay open until its I/Os are over         |
  */
 import { E_BAD_SETTING, E_OP_INVALID, OK, fail } from "../errors";
 import { PgAioHandle } from "../aio/handle";
 import {
-  IOMETHOD_HOST, IOMETHOD_IO_URING, IOMETHOD_SYNC, IOMETHOD_WORKER, PGAIO_HF_SYNCHRONOUS,
+  ALL_ENDED, IOMETHOD_HOST, IOMETHOD_IO_URING, IOMETHOD_SYNC, IOMETHOD_WORKER,
+  PGAIO_HF_SYNCHRONOUS,
 } from "../aio/types";
 import { GUC_IO_METHOD, io_method } from "../shm/settings";
 import { hostSubmit, hostWaitOne } from "./host";
@@ -72,8 +73,8 @@ export function methodWaitOne(ioh: PgAioHandle, generation: u64, ns: i64): i32 {
 @inline export function methodEndsInAnyOrder(): bool { return io_method == IOMETHOD_IO_URING; }
 
 /** PostgreSQL's check_one; also for a backend that looks what has become of its own. */
-@inline export function methodPoll(procno: u32): void {
-  if (io_method == IOMETHOD_IO_URING) uringPoll(procno);
+@inline export function methodPoll(procno: u32, most: u32 = ALL_ENDED): u32 {
+  return io_method == IOMETHOD_IO_URING ? uringPoll(procno, most) : 0;
 }
 
 /**

@@ -54,6 +54,8 @@ export async function nodeHost(options: NodeHostOptions): Promise<CoreHost> {
     descriptorsEndWithThread: !isMainThread, // Node closes them, see trackUnmanagedFds
     keepAlive: keepAlive(),
     turn: () => new Promise((resolve) => void setImmediate(resolve)),
+    // From a microtask: Node calls what is due at the next tick before all microtasks.
+    afterMicrotasks: (act) => queueMicrotask(() => process.nextTick(act)),
     onEvent: publishEvent,
   };
 }
