@@ -233,13 +233,23 @@ function aborted(cause: unknown): AioAbortError {
 const TARGET_OFFSET = layout.PgAioReturn.fields.target_data.offset;
 const NO_VERDICTS = new Uint32Array(0);
 
+/** Whether callback `id` says of each page whether it is valid. */
+function isOfPages(id: number): boolean {
+  return (
+    id === layout.PGAIO_HCB_PAGE_READV ||
+    id === layout.PGAIO_HCB_SHARED_BUFFER_READV ||
+    id === layout.PGAIO_HCB_LOCAL_BUFFER_READV
+  );
+}
+
 /** A result whose parts are unpacked when somebody asks: of most I/Os nobody asks for more. */
 class Outcome implements IoResult {
   readonly id: number;
   readonly status: IoResult['status'];
   readonly errorData: number;
   readonly result: number;
-  readonly error: AioError | undefined;
+  readonly #core: CoreInstance;
+  #error: AioError | undefined;
   readonly #target: TargetWords;
   readonly #words: Uint32Array;
   readonly #flags: number;
@@ -258,10 +268,18 @@ class Outcome implements IoResult {
     this.#target = targetWords(core.u32, at + (TARGET_OFFSET >>> 2));
     this.#words = words;
     this.#flags = flags;
-    const fine = status === 'OK';
-    this.error = fine ? undefined : resultError(this, this.target, core.words, core.procno);
+    this.#core = core;
+    // What is said of pages depends on the result alone, and making an error takes long.
+    if (status !== 'OK' && !isOfPages(id)) this.#error = this.#inWords();
   }
 
+  get error(): AioError | undefined {
+    if (this.status !== 'OK') this.#error ??= this.#inWords();
+    return this.#error;
+  }
+  #inWords(): AioError {
+    return resultError(this, this.target, this.#core.words, this.#core.procno);
+  }
   get target(): TargetData {
     return targetOfWords(...this.#target);
   }
