@@ -603,7 +603,10 @@ export class Completions {
     this.#core.check(this.#core.exports.pgaio_drain_completed());
     this.#settleFilled();
   }
-  /** After a wake-up: the same a few at a time, and whoever awaits them goes on in between. */
+  /**
+   * After a wake-up: the same a few at a time, and whoever awaits them goes on in between. The rest
+   * may have left the kernel's ring already, which would wake nobody: it is looked at in any case.
+   */
   #pollSome(): void {
     if (this.#telling || this.#closed || this.#core.closed) return;
     const { afterMicrotasks } = this.#core.host;

@@ -286,16 +286,13 @@ function sleepOnce(word: usize, state: u32, ns: i64): bool {
   return false;
 }
 
-/** Completions dealt with before the next I/O is started: the device may be waiting for it. */
-const ENOUGH: u32 = 8;
-
 /**
  * Sees to it that a handle is idle (pgaio_io_wait_for_free): first what has completed already, then
  * what is only staged, then the oldest in flight, or whichever ends first where the method tells of
  * all of them at once.
  */
 export function waitForFree(): i32 {
-  methodPoll(my_procno, ENOUGH);
+  methodPoll(my_procno);
   if (my_backend.idle_count > 0) return OK;
   const first = my_backend.io_handle_off;
   let reclaimed = false;
@@ -318,7 +315,7 @@ export function waitForFree(): i32 {
   while (methodEndsInAnyOrder() && stateOf(ioh) == PGAIO_HS_SUBMITTED) { // or any other has ended
     rc = methodWaitOne(ioh, generation, SLEEP_NS);
     if (rc < 0) return rc;
-    methodPoll(my_procno, ENOUGH);
+    methodPoll(my_procno);
     if (my_backend.idle_count > 0) return OK;
   }
   rc = waitOwn(ioh, generation, -1);
