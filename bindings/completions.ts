@@ -8,7 +8,7 @@ import { AioError, type AioErrorWords } from './errors.ts';
 import type { AioFile } from './file.ts';
 import type { IoBuffer } from './frames.ts';
 import * as layout from './layout.ts';
-import { resultError } from './report.ts';
+import { isOfPages, resultError } from './report.ts';
 import { type PgAioResult, statusOf, unpackResult } from './result.ts';
 import { type TargetData, type TargetWords, targetOfWords, targetWords } from './target.ts';
 import { areValid, isAnyNew, type PageVerdict, unpackVerdicts } from './verdict.ts';
@@ -232,15 +232,6 @@ function aborted(cause: unknown): AioAbortError {
 
 const TARGET_OFFSET = layout.PgAioReturn.fields.target_data.offset;
 const NO_VERDICTS = new Uint32Array(0);
-
-/** Whether callback `id` says of each page whether it is valid. */
-function isOfPages(id: number): boolean {
-  return (
-    id === layout.PGAIO_HCB_PAGE_READV ||
-    id === layout.PGAIO_HCB_SHARED_BUFFER_READV ||
-    id === layout.PGAIO_HCB_LOCAL_BUFFER_READV
-  );
-}
 
 /** A result whose parts are unpacked when somebody asks: of most I/Os nobody asks for more. */
 class Outcome implements IoResult {

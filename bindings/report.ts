@@ -100,6 +100,15 @@ function resultReport(
   };
 }
 
+/** Whether callback `id` verifies pages. */
+export function isOfPages(id: number): boolean {
+  return (
+    id === layout.PGAIO_HCB_PAGE_READV ||
+    id === layout.PGAIO_HCB_SHARED_BUFFER_READV ||
+    id === layout.PGAIO_HCB_LOCAL_BUFFER_READV
+  );
+}
+
 /** The error for a result that is not OK, in the words of the callback that set it. */
 export function resultError(
   result: PgAioResult,
@@ -108,6 +117,7 @@ export function resultError(
   owner: number,
 ): AioError {
   if (result.id >= layout.PGAIO_HCB_HOST_FIRST) return hostError(result, target, context, owner);
+  if (isOfPages(result.id)) return pageError(result, target, context, owner);
   switch (result.id) {
     case layout.PGAIO_HCB_MD_READV:
       return blocksError(result, target, context, owner, 'read');
@@ -115,10 +125,6 @@ export function resultError(
       return blocksError(result, target, context, owner, 'write');
     case layout.PGAIO_HCB_FILE:
       return fileError(result, target, context, owner);
-    case layout.PGAIO_HCB_PAGE_READV:
-    case layout.PGAIO_HCB_SHARED_BUFFER_READV:
-    case layout.PGAIO_HCB_LOCAL_BUFFER_READV:
-      return pageError(result, target, context, owner);
     default:
       throw new RangeError(`callback ${result.id} has no words for its results`);
   }

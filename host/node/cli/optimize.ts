@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 
 /**
  * Whether this process optimizes what runs often. V8 does so in threads of its own, which take a
- * tenth of two cores from a verification of 8 GiB in the page cache, and it pays after twice that.
+ * tenth of two cores from a verification of 8 GiB in the page cache, and it has not paid by then.
  */
 export function optimize(on: boolean): void {
   if (on === optimizes) return;
@@ -11,5 +11,5 @@ export function optimize(on: boolean): void {
   setFlagsFromString(on ? '--opt' : '--no-opt');
 }
 let optimizes = true;
-/** Read by a verification before optimizing pays. */
+/** Longer ones are worth it: an estimate, from what optimizing costs and saves for each read. */
 export const OPTIMIZE_AFTER_BYTES = 2 ** 34;

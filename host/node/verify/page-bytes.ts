@@ -18,7 +18,7 @@ const BYTE_VALUES = 256;
  */
 const CHI_SQUARE_MAX = 400;
 
-/** Enough to tell, and all of a page takes as long as to read it four times. */
+/** Enough to tell: all of 8 KiB takes 16 µs, where a cluster may be damaged throughout. */
 const BYTES_LOOKED_AT = 2048;
 
 /** Whether the bytes could be random ones: encrypted, or compressed, not a page of PostgreSQL's. */
