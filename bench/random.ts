@@ -33,13 +33,14 @@ const LIBUV_URING = { UV_USE_IO_URING: '1' };
 
 const FIO_MS = 1000;
 /** fio for a second a round, whatever the number of operations; a thread, as we are one. */
-function fioReads(direct: boolean): Opener {
+function fioReads(direct: boolean, fixed = false): Opener {
   return () => {
     if (!hasFio()) return NO_FIO;
     const words = [
       ...['--name=random', `--filename=${largeFile()}`, '--rw=randread'],
       ...[`--bs=${PAGE}`, `--size=${FILE_BYTES}`, '--ioengine=io_uring', '--thread'],
       ...[`--iodepth=${IN_FLIGHT}`, `--direct=${direct ? 1 : 0}`, `--randseed=${SEED}`],
+      `--fixedbufs=${fixed ? 1 : 0}`,
       ...[`--runtime=${FIO_MS}ms`, '--time_based', '--norandommap', '--invalidate=0'],
     ];
     return { run: () => 1e9 / (fio(words)[0]?.read.iops ?? Number.NaN) };
@@ -184,6 +185,7 @@ await bench('random', (b) => {
     apart: POOL_OF_16,
     subjects: {
       fio: fioReads(true),
+      'fio, registered buffers': fioReads(true, true),
       'raw, checked': onDirect(onUring(rawReads('checked', true))),
       'raw, shared': onDirect(onUring(rawReads('shared', true))),
       'promise per batch': onDirect(onUring(batchReads(true))),

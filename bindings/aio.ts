@@ -42,6 +42,8 @@ export interface AioSettings {
   readonly ioMethod?: Settings['io_method'];
   /** Where io_uring's rings lie. @default 'checked' */
   readonly ring?: Settings['ring'];
+  /** What is registered with each io_uring, and locked in memory. @default 'frames' */
+  readonly fixedBuffers?: Settings['fixed_buffers'];
   /** Handles, 1 .. 1024; -1 derives them from sharedBuffers. @default -1 */
   readonly ioMaxConcurrency?: number | string;
   /** Blocks per I/O there can be, 1 .. 128. @default 16 */
@@ -93,6 +95,7 @@ export interface AioSettings {
 const SPELLINGS = {
   ioMethod: 'io_method',
   ring: 'ring',
+  fixedBuffers: 'fixed_buffers',
   ioMaxConcurrency: 'io_max_concurrency',
   ioMaxCombineLimit: 'io_max_combine_limit',
   ioCombineLimit: 'io_combine_limit',

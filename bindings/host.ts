@@ -104,6 +104,8 @@ export interface UringHost {
     sqesAt: number,
     cursorAt: number,
     leaderAt: number,
+    fixedAt: number,
+    fixedBytes: number,
     outAt: number,
   ): number;
   enter(ring: number, first: number, count: number): number;

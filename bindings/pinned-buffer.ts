@@ -89,7 +89,7 @@ export class PinnedBuffer<Data = undefined> implements Disposable {
   /**
    * Changes the page: takes its content lock exclusively, runs `change`, which must not await,
    * marks the buffer dirty and gives the lock back. A promise only if another backend has the lock.
-   * Written it is when the pool needs the room, or by `relation.flush()`; the checksum is set then.
+   * It is written when the pool needs the room, or by `aio.buffers.flush()`, with its checksum.
    */
   modify(change: (bytes: Uint8Array, page: PageView) => void): void | Promise<void> {
     const { core } = this.#pins;

@@ -49,6 +49,16 @@ const TABLE = {
     fallback: 'checked',
     values: { checked: layout.RING_CHECKED, shared: layout.RING_SHARED },
   },
+  fixed_buffers: {
+    guc: layout.GUC_FIXED_BUFFERS,
+    kind: 'enum',
+    fallback: 'frames',
+    values: {
+      off: layout.FIXED_NOTHING,
+      frames: layout.FIXED_FRAMES,
+      all: layout.FIXED_ALL,
+    },
+  },
   io_max_concurrency: {
     guc: layout.GUC_IO_MAX_CONCURRENCY,
     kind: 'integer',
@@ -221,6 +231,13 @@ export interface Settings {
    * make it touch any address of the process. @default 'checked'
    */
   readonly ring?: 'checked' | 'shared';
+  /**
+   * What is registered with each io_uring, whose reads and writes then cost up to a microsecond of
+   * CPU less: the page frames, or all pages. It counts as locked memory, for each ring anew. More
+   * than a quarter of what may be locked (`ulimit -l`) a process does not take: backends beyond
+   * that do without, and show 'off'. @default 'frames'
+   */
+  readonly fixed_buffers?: 'off' | 'frames' | 'all';
   /** Handles per backend, 1 .. 1024; -1 derives it from shared_buffers. @default -1 */
   readonly io_max_concurrency?: number | string;
   /** Most blocks per I/O there can be, 1 .. 128: sizes each handle's slices. @default 16 */

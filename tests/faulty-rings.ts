@@ -14,8 +14,14 @@ const CQE_BYTES = 16;
 const RING_SLOTS = 32;
 const OP_NOP = 0;
 const OP_READV = 1;
+const OP_WRITEV = 2;
+const OP_READ_FIXED = 4;
+const OP_WRITE_FIXED = 5;
 const OP_READ = 22;
-const TRANSFERS = [OP_READV, 2, OP_READ, 23];
+const OP_WRITE = 23;
+const READS = [OP_READV, OP_READ_FIXED, OP_READ];
+const VECTORS = [OP_READV, OP_WRITEV];
+const TRANSFERS = [...READS, OP_WRITEV, OP_WRITE_FIXED, OP_WRITE];
 /** linux/io_uring.h: the operation does nothing and answers what stands in `len`. */
 const NOP_INJECT_RESULT = 1;
 const EINTR = 4;
@@ -64,7 +70,7 @@ class FaultyRings {
 
   setup(...asked: Parameters<UringHost['setup']>): number {
     const number = this.#inner.setup(...asked);
-    const [, shared, , , sqes, , , out] = asked;
+    const [, shared, , , sqes, , , , , out] = asked;
     const answers = new Map<bigint, number>();
     this.#rings.set(number, { sqes, out, shared: shared === 1, answers, first: 0, held: 0 });
     return number;
@@ -120,7 +126,7 @@ class FaultyRings {
     });
   }
   #isRead(at: number): boolean {
-    return [OP_READV, OP_READ].includes(this.#view.getUint8(at));
+    return READS.includes(this.#view.getUint8(at));
   }
 
   #spoilAll(ring: Ring, first: number, count: number): void {
@@ -152,7 +158,7 @@ class FaultyRings {
   #shorten(at: number, bytes: number): void {
     const view = this.#view;
     const base = view.getBigUint64(contextBase(this.#memory), true);
-    const single = view.getUint8(at) >= OP_READ;
+    const single = !VECTORS.includes(view.getUint8(at));
     const iovecs = single
       ? [{ place: at + 24, from: view.getBigUint64(at + 16, true) }]
       : Array.from({ length: view.getUint32(at + 24, true) }, (_, i) => {

@@ -233,6 +233,7 @@ export class Bench {
       ...SMALL,
       io_method: variant.method,
       ...(variant.ring === undefined ? {} : { ring: variant.ring }),
+      ...(variant.fixedBuffers === undefined ? {} : { fixed_buffers: variant.fixedBuffers }),
       ...settings,
       ...(host === undefined ? {} : { memory: host.pg.memory }),
       shared: variant.shared,

@@ -336,6 +336,7 @@ forEachMethod(
         ...Object.fromEntries(integers),
         io_method: variant.shared ? 'worker' : 'sync',
         ring: 'checked',
+        fixed_buffers: 'frames',
         trace: 'off',
         data_checksums: 'on',
         zero_damaged_pages: 'off',
@@ -366,6 +367,7 @@ forEachMethod(
     const EARLY: readonly (readonly [SettingName, unknown])[] = [
       ['io_method', 'sync'],
       ['ring', 'checked'],
+      ['fixed_buffers', 'frames'],
       ['io_max_concurrency', 4],
       ['io_max_combine_limit', 16],
       ['max_backends', 3],

@@ -1,17 +1,21 @@
 /**
  * Processes of tests/uring.test.ts, by their first word: what the choice of a method comes to, what
- * a memory full of nonsense does, what becomes of a terminated thread's reads. The last one is also
+ * is registered with rings, what a memory full of nonsense does, what becomes of a terminated
+ * thread's reads. The last one is also
  * for other versions of Node: `node dist/tests/uring-child.js terminated checked FILE 200`.
  */
 import { fstatSync, openSync, readSync } from 'node:fs';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { AioError } from '../bindings/errors.ts';
+import * as layout from '../bindings/layout.ts';
 import { Aio, type AioToken } from '../host/node/index.ts';
 import { reasonWords } from '../host/node/uring.ts';
 import { Random } from './explorer/random.ts';
+import { contextWord, operationsOf } from './uring-entries.ts';
 
 const READS = 64;
 const READ_PAGES = 16;
+const BLOCK = 8192;
 const PATTERN = 0xaa;
 /** Turns of the event loop in which a late write would come. */
 const TURNS = 2000;
@@ -108,11 +112,52 @@ async function terminated(ring: 'checked' | 'shared', path: string, rounds: numb
   console.log('nothing was written afterwards');
 }
 
+/** Four engines at once, the third with another backend; then the first is replaced. */
+async function registered(path: string): Promise<void> {
+  const settings = { ...small, ioFrames: 64, ioMethod: 'io_uring' } as const;
+  const engines: Aio[] = [];
+  const used = async (aio: Aio, name: string): Promise<void> => {
+    engines.push(aio);
+    using file = aio.open(path);
+    using frames = aio.frames(1);
+    const { result } = await file.read(frames, 0);
+    const bytes = contextWord(aio, layout.PgAioUringContext.fields.fixed_bytes);
+    console.log(`${name}: ${aio.show('fixed_buffers')}, ${bytes} bytes, read ${result}`);
+  };
+  for (let i = 1; i <= 4; i++) {
+    const aio = await Aio.create(settings);
+    await used(aio, `${i}`);
+    if (i === 3) await used(await Aio.attach(aio.token), '3, another backend');
+  }
+  await engines.shift()?.[Symbol.asyncDispose]();
+  await used(await Aio.create(settings), '1 again');
+  for (const aio of engines.reverse()) await aio[Symbol.asyncDispose]();
+}
+
+/** Page frames beyond 1 GiB, and reads below, across and above the border. */
+async function long(path: string): Promise<void> {
+  const border = 2 ** 30 / BLOCK;
+  const ioFrames = border + 64;
+  await using aio = await Aio.create({ ...small, ioFrames, ioMethod: 'io_uring' });
+  console.log(aio.show('fixed_buffers'));
+  using file = aio.open(path);
+  using frames = aio.frames(ioFrames);
+  for (const first of [border - 2, border - 1, border]) {
+    const read = () => file.read(frames.slice(first, first + 2), 0);
+    const operations = await operationsOf(aio, async () => void (await read()));
+    const pages = frames.bytes.subarray(first * BLOCK, (first + 2) * BLOCK);
+    console.log(`operation ${operations}, pages ${pages[0]} ${pages[BLOCK]}`);
+    pages.fill(0);
+  }
+}
+
 const [what = '', first = '', second = '', third = ''] = process.argv.slice(2);
 if (!isMainThread) {
   const { token, path } = workerData as { token: AioToken; path: string };
   await issue(token, path);
 } else if (what === 'choice') await choice(first);
+else if (what === 'registered') await registered(first);
+else if (what === 'long') await long(first);
 else if (what === 'spoilt') await spoilt(first as 'checked', second, Number(third));
 else if (what === 'terminated') {
   await terminated(first as 'checked', second, Number(third));

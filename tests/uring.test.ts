@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   constants,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -30,6 +31,7 @@ import {
 } from '../host/node/uring.ts';
 import { BLOCK, numberedBlocks } from './harness.ts';
 import { BackendThread, blockFile, runChild, scratchDirectory, within } from './threads-fixture.ts';
+import { OP, operationsOf } from './uring-entries.ts';
 
 const folder = scratchDirectory('uring');
 const path = blockFile(`${folder}/blocks`, 64);
@@ -55,7 +57,6 @@ function words(reason: typeof probe.reason): string {
 
 // What the shim refuses.
 
-const OP = { READV: 1, FSYNC: 3, POLL: 6, READ: 22, WRITE: 23, CLOSE: 19, OPENAT: 18 } as const;
 const EBADF = 9;
 const EFAULT = 14;
 const EINVAL = 22;
@@ -67,6 +68,7 @@ interface Entry {
   readonly address?: bigint;
   readonly length?: number;
   readonly opFlags?: number;
+  readonly buffer?: number;
   readonly personality?: number;
 }
 
@@ -80,17 +82,21 @@ class BareRing {
   #next = 0;
   static readonly SQES = 8192;
   static readonly OUT = 16384;
+  static readonly FIXED = 20480;
 
-  constructor() {
+  constructor(fixedBytes = 0) {
     const shim = bindShim(this.memory);
     if (shim === undefined) throw new Error('there is no shim');
     this.#shim = shim;
-    this.#ring = shim.setup(64, 0, 4096, 4096, BareRing.SQES, 12288, 12292, BareRing.OUT);
+    const fixed = [BareRing.FIXED, fixedBytes] as const;
+    this.#ring = shim.setup(64, 0, 4096, 4096, BareRing.SQES, 12288, 12292, ...fixed, BareRing.OUT);
     assert.ok(this.#ring >= 0, `setup: ${this.#ring}`);
     this.base = this.view.getBigUint64(BareRing.OUT, true);
   }
   /** Submits an entry and reaps: what it ended with. */
-  submit({ op, fd, flags = 0, address = 0n, length = 0, opFlags = 0, personality = 0 }: Entry) {
+  submit(entry: Entry) {
+    const { op, fd, flags = 0, address = 0n, length = 0, opFlags = 0 } = entry;
+    const { buffer = 0, personality = 0 } = entry;
     const at = BareRing.SQES + (this.#next % 32) * 64;
     for (let i = 0; i < 64; i += 8) this.view.setBigUint64(at + i, 0n, true);
     this.view.setUint8(at, op);
@@ -100,6 +106,7 @@ class BareRing {
     this.view.setUint32(at + 24, length, true);
     this.view.setUint32(at + 28, opFlags, true);
     this.view.setBigUint64(at + 32, BigInt(this.#next), true);
+    this.view.setUint16(at + 40, buffer, true);
     this.view.setUint16(at + 42, personality, true);
     const taken = this.#shim.enter(this.#ring, this.#next, 1);
     assert.is(taken, 1);
@@ -149,6 +156,9 @@ forged.case('is answered with an error and counted, and the kernel never sees it
     ...[OP.POLL, OP.CLOSE, OP.OPENAT, 0, 40, 255].map((op) => [EINVAL, { op, fd: ours }] as const),
     ...[1, 2, 4, 8, 32, 64, 128].map((flags) => [EINVAL, { ...good, flags }] as const),
     [EINVAL, { ...good, personality: 1 }],
+    [EINVAL, { ...good, buffer: 1 }],
+    [EINVAL, { ...good, op: OP.READ_FIXED, buffer: 4 }],
+    [EFAULT, { ...good, op: OP.READ_FIXED, address: end }],
     [EINVAL, { ...good, opFlags: 1 }],
     [EINVAL, { op: OP.FSYNC, fd: ours, opFlags: 2 }],
   ];
@@ -172,10 +182,30 @@ forged.case('is answered with an error and counted, and the kernel never sees it
   assert.is(ring.submit(good), -EBADF, 'a descriptor that was given back is nobody’s');
   ring.end();
 });
+forged.case('reaches no registered memory but through its own buffer', () => {
+  const ring = new BareRing(4 * BLOCK);
+  const ours = openSync(path, 'r');
+  uringShim()?.allow(ours);
+  const address = ring.base + BigInt(BareRing.FIXED);
+  const good = { op: OP.READ_FIXED, fd: ours, address, length: 2 * BLOCK };
+  assert.is(ring.submit(good), 2 * BLOCK);
+  assert.equal([ring.view.getUint8(20480), ring.view.getUint8(20480 + BLOCK)], [1, 2]);
+  for (const entry of [
+    { ...good, buffer: 1 },
+    { ...good, address: address - 1n },
+    { ...good, address: address + BigInt(2 * BLOCK) + 1n },
+    { ...good, op: OP.WRITE_FIXED, address: ring.base },
+  ]) {
+    assert.is(ring.submit(entry), -EFAULT, 'memory of ours that is not registered');
+  }
+  assert.is(ring.refused, 0, 'the kernel has seen to that');
+  uringShim()?.forbid(ours);
+  ring.end();
+});
 forged.case('cannot put a ring outside the linear memory', () => {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
   const shim = bindShim(memory);
-  const good = [64, 0, 4096, 4096, 8192, 12288, 12292, 16384] as const;
+  const good = [64, 0, 4096, 4096, 8192, 12288, 12292, 20480, 4096, 16384] as const;
   for (const [index, value] of [
     [0, 0],
     [0, 2 ** 31],
@@ -186,7 +216,11 @@ forged.case('cannot put a ring outside the linear memory', () => {
     [4, 8193],
     [5, 65536],
     [6, 65533],
-    [7, 65536 - 8],
+    [7, 65536],
+    [7, 20481],
+    [8, 65536 - 20480 + 1],
+    [8, 2 ** 32 - 1],
+    [9, 65536 - 8],
   ] as const) {
     const asked = good.map((word, i) => (i === index ? value : word));
     const rc = shim?.setup(...(asked as unknown as typeof good)) ?? 0;
@@ -411,6 +445,87 @@ for (const ring of RINGS) {
   );
 }
 operations.run();
+
+// What is registered with a ring.
+
+const registered = uring('io_uring: registered memory');
+const PLAIN = [OP.WRITE, OP.READ, OP.READV];
+const FIXED = [OP.WRITE_FIXED, OP.READ_FIXED, OP.READV];
+const OPERATIONS = {
+  off: { frames: PLAIN, pool: [OP.READ, OP.WRITE] },
+  frames: { frames: FIXED, pool: [OP.READ, OP.WRITE] },
+  all: { frames: FIXED, pool: [OP.READ_FIXED, OP.WRITE_FIXED] },
+} as const;
+mkdirSync(`${folder}/base/5`, { recursive: true });
+for (const ring of RINGS) {
+  for (const fixedBuffers of ['off', 'frames', 'all'] as const) {
+    registered.case(`is what fixedBuffers says: ${fixedBuffers}, rings ${ring}`, async () => {
+      const settings = { ...small, ring, fixedBuffers, dataChecksums: false };
+      await using aio = await Aio.create({
+        ...{ ...settings, ioMethod: 'io_uring', dataDirectory: folder },
+      });
+      assert.is(aio.show('fixed_buffers'), fixedBuffers);
+      using file = aio.open(`${folder}/base/5/16384`, { create: true });
+      using frames = aio.frames(4);
+      const firsts = () => [0, 1, 2, 3].map((frame) => frames.bytes[frame * BLOCK]);
+      frames.bytes.set(numberedBlocks(4));
+      const ofFrames = await operationsOf(aio, async () => {
+        await file.write(frames, 0);
+        frames.bytes.fill(0);
+        await file.read(frames.slice(0, 3), BLOCK);
+        assert.equal(firsts(), [2, 3, 4, 0]);
+        await file.read([frames.slice(2, 4), frames.slice(0, 2)], 0);
+        assert.equal(firsts(), [3, 4, 1, 2]);
+      });
+      assert.equal(ofFrames, OPERATIONS[fixedBuffers].frames);
+      frames.bytes.fill(0); // pages that are in order in a pool, whatever they are to hold
+      await file.write(frames, 0);
+      using relation = aio.relation('base/5/16384');
+      const ofPool = await operationsOf(aio, async () => {
+        using buffer = await relation.readBlock(1);
+        await buffer.modify((page) => page.fill(7, 100, 200));
+        await aio.buffers.flush();
+      });
+      assert.equal(
+        ofPool.filter((op) => op !== OP.FSYNC),
+        OPERATIONS[fixedBuffers].pool,
+      );
+      await file.read(frames, 0);
+      assert.equal([frames.bytes[BLOCK + 99], frames.bytes[BLOCK + 100]], [0, 7]);
+    });
+  }
+}
+registered.case('is shared by backends, and no more than a quarter of what may be locked', () => {
+  const words_ = ['--memlock=5242880:5242880', process.execPath, 'dist/tests/uring-child.js'];
+  const { stdout, stderr } = spawnSync('prlimit', [...words_, 'registered', path], {
+    encoding: 'utf8',
+    timeout: 30_000,
+  });
+  const lines = [
+    '1: frames, 524288 bytes, read 8192',
+    '2: frames, 524288 bytes, read 8192',
+    '3: frames, 262144 bytes, read 8192',
+    '3, another backend: frames, 262144 bytes, read 8192',
+    '4: off, 0 bytes, read 8192',
+    '1 again: frames, 524288 bytes, read 8192',
+  ];
+  assert.equal(stdout.trim().split('\n'), lines, stderr);
+});
+registered.case('is more than the kernel takes in one piece', () => {
+  const words_ = ['--memlock=unlimited', process.execPath, 'dist/tests/uring-child.js'];
+  const { stdout, stderr, status } = spawnSync('prlimit', [...words_, 'long', path], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
+  if (status !== 0 && /prlimit: failed/.test(stderr)) {
+    console.log('skipped: registered memory of more than 1 GiB: the limit cannot be raised');
+    return;
+  }
+  const { READ, READ_FIXED } = OP;
+  const lines = [READ_FIXED, READ, READ_FIXED].map((op) => `operation ${op}, pages 1 2`);
+  assert.equal(stdout.trim().split('\n'), ['frames', ...lines], stderr);
+});
+registered.run();
 
 // A memory that anybody may have written over.
 

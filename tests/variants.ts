@@ -11,6 +11,8 @@ export interface Variant {
   readonly shared: boolean;
   /** Where io_uring's rings lie. */
   readonly ring?: 'checked' | 'shared';
+  /** What is registered with them, if not the page frames. */
+  readonly fixedBuffers?: 'all';
 }
 
 /** Every way to execute I/O. A method to come is one more row. */
@@ -26,6 +28,7 @@ export const ALL_VARIANTS: readonly Variant[] = [
     provider: 'direct',
     shared: true,
     ring: 'shared',
+    fixedBuffers: 'all',
   },
   { name: 'sync, direct, unshared', method: 'sync', provider: 'direct', shared: false },
   { name: 'sync, wasi, unshared', method: 'sync', provider: 'wasi', shared: false },

@@ -93,11 +93,12 @@ export declare function host_wait_one(io: u32): i32;
  * completions, a power of two. `shared`: 1 if the kernel's rings are to lie in the `rings_bytes` at
  * `rings` and the entries at `sqes`; else they are copied from and to there. The word at `cursor`
  * is the core's count of completions dealt with, that at `leader` is set while a thread waits in
- * the kernel. Fills in PgAioUringContext from `base` on, at `out`. Its number.
+ * the kernel. The `fixed_bytes` at `fixed`, 4 KiB aligned, are registered with a new ring, if the
+ * user may lock so much. Fills in PgAioUringContext from `base` on, at `out`. Its number.
  */
 @external("pgaio", "uring_setup")
 export declare function uring_setup(cq_entries: u32, shared: u32, rings: usize, rings_bytes: u32,
-  sqes: usize, cursor: usize, leader: usize, out: usize): i32;
+  sqes: usize, cursor: usize, leader: usize, fixed: usize, fixed_bytes: u32, out: usize): i32;
 
 /** Submits `count` entries from number `first` on. How many were taken, at least one. */
 @external("pgaio", "uring_enter")

@@ -33,13 +33,16 @@ import {
   fetchAdd32, futexWait, futexWake, loadAcquire32, storeRelease32,
 } from "../shm/atomics";
 import {
-  handleAt, handleId, handle_count, iovecsOf, uringCqEntries, uringMemoryBytes,
-  uringRingsBytes, uring_contexts_at, uring_memory_at,
+  buffers_at, frames_at, handleAt, handleId, handle_count, iovecsOf, uringCqEntries,
+  uringMemoryBytes, uringRingsBytes, uring_contexts_at, uring_memory_at,
 } from "../shm/layout";
 import {
   lockBreak, lockHolder, lockPatiently, lockRelease, lockSpin,
 } from "../shm/lock";
-import { block_size, io_max_combine_limit, max_backends, ring } from "../shm/settings";
+import {
+  FIXED_FRAMES, FIXED_NOTHING, block_size, fixed_buffers, io_frames, io_max_combine_limit,
+  max_backends, ring, shared_buffers, withoutFixedBuffers,
+} from "../shm/settings";
 import {
   IOVEC_BYTES, KERNEL_IOVEC_BYTES, URING_CONTEXT_BYTES, URING_SQES_BYTES,
 } from "../shm/sizes";
@@ -66,6 +69,7 @@ import { executeUndertaken, undertake } from "./worker";
   cq_tail: u32; //       64
   cq_entries: u32; //    68
   cqes: u32; //          72
+  fixed_bytes: u32; //   76  registered with the kernel, from the page frames on; 0 nothing
 }
 if (offsetof<PgAioUringContext>() > URING_CONTEXT_BYTES) {
   ERROR("PgAioUringContext outgrew its place");
@@ -75,6 +79,8 @@ if (offsetof<PgAioUringContext>() > URING_CONTEXT_BYTES) {
 const IORING_OP_READV: u8 = 1;
 const IORING_OP_WRITEV: u8 = 2;
 const IORING_OP_FSYNC: u8 = 3;
+const IORING_OP_READ_FIXED: u8 = 4;
+const IORING_OP_WRITE_FIXED: u8 = 5;
 const IORING_OP_SYNC_FILE_RANGE: u8 = 8;
 const IORING_OP_READ: u8 = 22;
 const IORING_OP_WRITE: u8 = 23;
@@ -119,8 +125,9 @@ export function uringInitBackend(): i32 {
   const cursor = word(context, offsetof<PgAioUringContext>("cursor"));
   const rc = uring_setup(uringCqEntries(), ring, ringsAt(my_procno), uringRingsBytes(),
     sqesAt(my_procno), cursor, word(context, offsetof<PgAioUringContext>("leader")),
-    word(context, offsetof<PgAioUringContext>("base")));
+    frames_at, fixedBytes(), word(context, offsetof<PgAioUringContext>("base")));
   if (rc < 0) return fail(E_URING_SETUP, NONE, 0, -rc);
+  if (context.fixed_bytes == 0) withoutFixedBuffers();
   // Its owner may have ended between what the kernel took and what it noted of it.
   storeRelease32(cursor, uring_taken(rc));
   if (isSharedRing(context)) {
@@ -132,6 +139,17 @@ export function uringInitBackend(): i32 {
   context.fallbacks = 0;
   context.ring = rc + 1;
   return OK;
+}
+
+/**
+ * What is registered with a ring: page frames, or all pages. The pool's follow the frames, with
+ * those that are written between them.
+ */
+function fixedBytes(): u32 {
+  assert(frames_at <= buffers_at);
+  if (fixed_buffers == FIXED_NOTHING) return 0;
+  if (fixed_buffers == FIXED_FRAMES) return io_frames * block_size;
+  return <u32>(buffers_at - frames_at) + shared_buffers * block_size;
 }
 
 /** The next owner of the slot goes on with its ring; nothing of this one is in flight any more. */
@@ -227,15 +245,35 @@ function fillTransfer(context: PgAioUringContext, at: usize, place: u32, ioh: Pg
   const count = joinIovecs(ioh, iovecs, context.base);
   assert(count > 0);
   if (count == 1) {
-    store<u8>(at, reads ? IORING_OP_READ : IORING_OP_WRITE);
-    store<u64>(at, load<u64>(iovecs), 16);
-    store<u32>(at, load<u32>(iovecs, 8), 24);
+    const address = load<u64>(iovecs);
+    const length = load<u32>(iovecs, 8);
+    const buffer = fixedBuffer(context, <u32>(address - context.base), length);
+    if (buffer == NONE) {
+      store<u8>(at, reads ? IORING_OP_READ : IORING_OP_WRITE);
+    } else {
+      store<u8>(at, reads ? IORING_OP_READ_FIXED : IORING_OP_WRITE_FIXED);
+      store<u16>(at, <u16>buffer, 40);
+    }
+    store<u64>(at, address, 16);
+    store<u32>(at, length, 24);
   } else {
     store<u8>(at, reads ? IORING_OP_READV : IORING_OP_WRITEV);
     store<u64>(at, context.base + <u64>iovecs, 16);
     store<u32>(at, count, 24);
   }
   if (reads && wantsThread(ioh)) store<u8>(at, IOSQE_ASYNC, 1);
+}
+
+/** Buffers are registered in pieces of 2^30 bytes, longer ones the kernel does not take. */
+const FIXED_BUFFER_SHIFT: u32 = 30;
+
+/** Number of the registered buffer in which all of [at, at + length) lies, or NONE. */
+function fixedBuffer(context: PgAioUringContext, at: u32, length: u32): i32 {
+  assert(length > 0);
+  const from = at - <u32>frames_at; // what lies below wraps, and is beyond the end
+  if (from >= context.fixed_bytes || length > context.fixed_bytes - from) return NONE;
+  const buffer = from >> FIXED_BUFFER_SHIFT;
+  return (from + length - 1) >> FIXED_BUFFER_SHIFT == buffer ? buffer : NONE;
 }
 
 /** The kernel's iovecs for a handle's, neighbours joined: of pages in a row one is left. */

@@ -32,7 +32,7 @@ import {
 } from "./sizes";
 
 /** Raised whenever a field below or in a structure moves. */
-export const LAYOUT_VERSION: u32 = 12;
+export const LAYOUT_VERSION: u32 = 13;
 export const SHMEM_MAGIC: u32 = 0x49414750; // "PGAI" in a dump
 
 const FRAME_ALIGN: u64 = 4096; // O_DIRECT on any device
@@ -101,7 +101,8 @@ export const CTL_READY: u32 = 2;
   ring: u32; //               212  RING_*, for io_uring
   uring_contexts: u32; //     216  offset of PgAioUringContext[max_backends], with io_uring
   uring_memory: u32; //       220  offset of the backends' rings, with io_uring
-  host_callbacks: u32; //     224  phases of host callbacks 32 .. 63, a byte each (32 bytes)
+  fixed_buffers: u32; //      224  FIXED_*, for io_uring
+  host_callbacks: u32; //     228  phases of host callbacks 32 .. 63, a byte each (32 bytes)
 }
 if (offsetof<PgAioCtl>("host_callbacks") + 32 > CTL_BYTES) ERROR("PgAioCtl outgrew its place");
 

@@ -36,10 +36,15 @@ export const GUC_IGNORE_CHECKSUM_FAILURE: u32 = 21; // 1: failures are warned of
 export const GUC_RING: u32 = 22; // where io_uring's rings lie: RING_*
 export const GUC_EFFECTIVE_IO_CONCURRENCY: u32 = 23; // I/Os at once of a read stream
 export const GUC_MAINTENANCE_IO_CONCURRENCY: u32 = 24; // the same for READ_STREAM_MAINTENANCE
-export const GUC_COUNT: u32 = 25;
+export const GUC_FIXED_BUFFERS: u32 = 25; // what is registered with each ring: FIXED_*
+export const GUC_COUNT: u32 = 26;
 
 export const RING_CHECKED: u32 = 0; // with the host, which looks at each entry
 export const RING_SHARED: u32 = 1; // in the linear memory
+
+export const FIXED_NOTHING: u32 = 0;
+export const FIXED_FRAMES: u32 = 1; // the page frames
+export const FIXED_ALL: u32 = 2; // and the pages of the buffer pool
 
 /** PostgreSQL's processes that are not backends: 6 and MAX_IO_WORKERS (proc.h). */
 export const NUM_AUXILIARY_PROCS: u32 = 38;
@@ -64,6 +69,7 @@ export let segment_size: u32 = 131072;
 export let max_files: u32 = 256;
 export let callbacks_everywhere: u32 = 0;
 export let ring: u32 = RING_CHECKED;
+export let fixed_buffers: u32 = FIXED_FRAMES;
 
 /** Each instance's own: I/Os at once of its read streams, 0 reads synchronously. */
 export let effective_io_concurrency: u32 = 16;
@@ -98,6 +104,7 @@ export function publishSettings(to: PgAioCtl): void {
   to.max_files = max_files;
   to.callbacks_everywhere = callbacks_everywhere;
   to.ring = ring;
+  to.fixed_buffers = fixed_buffers;
   to.io_min_workers = 2;
   to.io_max_workers = 8;
   to.io_worker_idle_timeout = 60000;
@@ -121,7 +128,14 @@ export function adoptSettings(from: PgAioCtl): void {
   max_files = from.max_files;
   callbacks_everywhere = from.callbacks_everywhere;
   ring = from.ring;
+  fixed_buffers = from.fixed_buffers;
   fixed = true;
+}
+
+/** This instance's ring has nothing registered: the kernel would not have it. */
+export function withoutFixedBuffers(): void {
+  assert(fixed);
+  fixed_buffers = FIXED_NOTHING;
 }
 
 @inline function isPowerOfTwo(value: u32): bool { return popcnt<u32>(value) == 1; }
@@ -147,6 +161,7 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_SEGMENT_SIZE: return value >= 1;
     case GUC_MAX_FILES: return value >= 1 && value <= 65536;
     case GUC_CALLBACKS_EVERYWHERE: return true;
+    case GUC_FIXED_BUFFERS: return value >= 0 && value <= <i32>FIXED_ALL;
     case GUC_EFFECTIVE_IO_CONCURRENCY:
     case GUC_MAINTENANCE_IO_CONCURRENCY: return value >= 0 && value <= MAX_IO_CONCURRENCY;
     case GUC_TRACE:
@@ -198,6 +213,7 @@ export function pgaio_set_guc(guc: u32, value: i32): i32 {
     case GUC_MAX_FILES: { max_files = value; break; }
     case GUC_CALLBACKS_EVERYWHERE: { callbacks_everywhere = value; break; }
     case GUC_RING: { ring = value; break; }
+    case GUC_FIXED_BUFFERS: { fixed_buffers = value; break; }
     default: assert(false);
   }
   return OK;
@@ -229,6 +245,7 @@ export function pgaio_get_guc(guc: u32): i32 {
     case GUC_MAX_FILES: return max_files;
     case GUC_CALLBACKS_EVERYWHERE: return callbacks_everywhere;
     case GUC_RING: return ring;
+    case GUC_FIXED_BUFFERS: return fixed_buffers;
     default: return fail(E_BAD_SETTING, -1, 0, guc);
   }
 }

@@ -58,7 +58,7 @@ static struct environment environments[ENVIRONMENTS];
 
 /* Arguments and results. */
 
-enum { ARGUMENTS_MAX = 8 };
+enum { ARGUMENTS_MAX = 10 };
 struct call {
   size_t count;
   napi_value values[ARGUMENTS_MAX];
@@ -208,7 +208,10 @@ static napi_value unlisten_(napi_env env, napi_callback_info info) {
 
 /* Rings. */
 
-/* setup(cqEntries, shared, ringsAt, ringsBytes, sqesAt, cursorAt, leaderAt, outAt): its number. */
+/*
+ * setup(cqEntries, shared, ringsAt, ringsBytes, sqesAt, cursorAt, leaderAt, fixedAt, fixedBytes,
+ * outAt): its number.
+ */
 static napi_value setup_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
   if (call.attachment->memory == NULL) return integer(env, -ERR_INVAL);
@@ -220,7 +223,9 @@ static napi_value setup_(napi_env env, napi_callback_info info) {
     .sqes_at = number(env, &call, 4),
     .cursor_at = number(env, &call, 5),
     .leader_at = number(env, &call, 6),
-    .out_at = number(env, &call, 7),
+    .fixed_at = number(env, &call, 7),
+    .fixed_bytes = number(env, &call, 8),
+    .out_at = number(env, &call, 9),
   };
   struct attachment *attachment = call.attachment;
   int rc = ring_setup(attachment->memory, attachment->environment, &setup);

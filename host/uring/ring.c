@@ -110,6 +110,9 @@ static int uring_setup(uint32_t entries, struct uring_params *params) {
 static int uring_enter(int fd, uint32_t submit, uint32_t complete, uint32_t flags) {
   return (int)system_call(SYS_URING_ENTER, fd, submit, complete, flags, 0, 0);
 }
+static int uring_register(int fd, uint32_t what, void *argument, uint32_t count) {
+  return (int)system_call(SYS_URING_REGISTER, fd, what, (long)argument, count, 0, 0);
+}
 /* Waits until `complete` completions are there, or for so long. -ERR_TIME in the latter case. */
 static int uring_wait(int fd, uint32_t complete, uint32_t milliseconds) {
   struct kernel_timespec time = { milliseconds / 1000, (milliseconds % 1000) * 1000000L };
@@ -227,6 +230,7 @@ static void tell(const struct ring *ring, const struct setup *setup) {
   out[OUT_CQ_HEAD] = linear_address(memory, ring->linear_cq_head);
   out[OUT_CQ_TAIL] = linear_address(memory, ring->linear_cq_tail);
   out[OUT_CQES] = linear_address(memory, ring->linear_cqes);
+  out[OUT_FIXED_BYTES] = ring->fixed_bytes;
   if (!ring->shared) return;
   out[OUT_SQ_HEAD] = linear_address(memory, ring->kernel.sq_head);
   out[OUT_SQ_TAIL] = linear_address(memory, ring->kernel.sq_tail);
@@ -260,7 +264,86 @@ static int make(struct ring *ring, const struct setup *setup) {
   return ring->iovecs == NULL ? -ERR_NOMEM : 0;
 }
 
+/* The kernel takes no longer buffers; the core reckons with the same (io_uring.ts). */
+enum { FIXED_BUFFER_BYTES = 1 << 30, FIXED_BUFFERS = 4 };
+
+/* Bytes registered with rings, as the kernel counts them: those of a clone it does not. */
+static uint64_t fixed_total;
+enum { FIXED_SHARE = 4 };
+
+/*
+ * How much of it a quarter of what the user may lock is enough for. Rings count as locked as well
+ * (Linux 6.14), those of other processes of the user's included: what is only faster must not take
+ * their place.
+ */
+static uint32_t may_fix(uint32_t bytes) {
+  uint64_t limit[2] = { 0, 0 }; /* soft, hard */
+  system_call(SYS_PRLIMIT64, 0, RLIMIT_MEMLOCK, 0, (long)limit, 0, 0);
+  uint64_t most = limit[0] / FIXED_SHARE, taken = LOAD(&fixed_total);
+  uint64_t left = taken < most ? most - taken : 0;
+  return left < bytes ? (uint32_t)left & ~4095U : bytes;
+}
+
+/* Registers `bytes` bytes of the linear memory: the kernel looks for their pages no more. */
+static bool register_buffers(const struct ring *ring, uint32_t at, uint32_t bytes) {
+  struct kernel_iovec buffers[FIXED_BUFFERS];
+  uint32_t count = 0;
+  for (uint32_t done = 0; done < bytes; done += (uint32_t)buffers[count++].length) {
+    buffers[count].base = (uint64_t)(uintptr_t)(ring->memory->base + at + done);
+    buffers[count].length = bytes - done < FIXED_BUFFER_BYTES ? bytes - done : FIXED_BUFFER_BYTES;
+  }
+  return uring_register(ring->kernel.fd, REGISTER_BUFFERS, buffers, count) >= 0;
+}
+
+/* Another ring of that memory that has something registered, if need be as a clone; or NULL. */
+static struct ring *fixed_sibling(const struct ring *ring, bool clone) {
+  for (int i = 0; i < RINGS; i++) {
+    bool is_one = &rings[i] != ring && LOAD(&rings[i].used) == 1
+      && rings[i].memory == ring->memory && LOAD(&rings[i].fixed_bytes) != 0
+      && !(clone && rings[i].counts_fixed);
+    if (is_one) return &rings[i];
+  }
+  return NULL;
+}
+
+/* Shares what a ring of the same memory has registered: it is locked and counted once (6.12). */
+static bool clone_buffers(struct ring *ring) {
+  struct ring *from = fixed_sibling(ring, false);
+  if (from == NULL) return false;
+  __atomic_fetch_add(&from->cloning, 1, __ATOMIC_SEQ_CST); /* from here on it is not closed */
+  struct uring_clone clone;
+  fill_zero(&clone, sizeof clone);
+  clone.source_fd = (uint32_t)from->kernel.fd;
+  uint32_t bytes = LOAD(&from->used) == 1 ? LOAD(&from->fixed_bytes) : 0;
+  bool cloned = bytes != 0 && uring_register(ring->kernel.fd, CLONE_BUFFERS, &clone, 1) >= 0;
+  __atomic_fetch_sub(&from->cloning, 1, __ATOMIC_SEQ_CST);
+  if (cloned) STORE(&ring->fixed_bytes, bytes);
+  return cloned;
+}
+
+/* Registers as much as may be of what `setup` asks for; the ring does without the rest. */
+static void fix_buffers(struct ring *ring, const struct setup *setup) {
+  if (setup->fixed_bytes == 0 || clone_buffers(ring)) return;
+  uint32_t bytes = may_fix(setup->fixed_bytes);
+  if (bytes == 0 || !register_buffers(ring, setup->fixed_at, bytes)) return;
+  ring->counts_fixed = true;
+  __atomic_fetch_add(&fixed_total, bytes, __ATOMIC_SEQ_CST);
+  STORE(&ring->fixed_bytes, bytes);
+}
+/* At once: closing the ring would do it too, but in the kernel's own time. */
+static void unfix_buffers(struct ring *ring) {
+  uint32_t bytes = ring->fixed_bytes;
+  if (bytes == 0) return;
+  STORE(&ring->fixed_bytes, 0);
+  uring_register(ring->kernel.fd, UNREGISTER_BUFFERS, NULL, 0);
+  if (!ring->counts_fixed) return;
+  struct ring *heir = fixed_sibling(ring, true); /* what it has is the same, and stays locked */
+  if (heir != NULL) heir->counts_fixed = true;
+  else __atomic_fetch_sub(&fixed_total, bytes, __ATOMIC_SEQ_CST);
+}
+
 static void release(struct ring *ring) {
+  unfix_buffers(ring);
   unmake(&ring->kernel);
   unmap(ring->iovecs, BATCH * IOV_MAX_ENTRIES * sizeof(struct kernel_iovec));
   ring->iovecs = NULL;
@@ -292,6 +375,7 @@ int ring_setup(struct memory *memory, void *owner, const struct setup *setup) {
     && is_place(memory, setup->rings_at, setup->rings_bytes, 4096)
     && is_place(memory, setup->sqes_at, BATCH * sizeof(struct uring_sqe), 64)
     && is_place(memory, setup->cursor_at, 4, 4) && is_place(memory, setup->leader_at, 4, 4)
+    && is_place(memory, setup->fixed_at, setup->fixed_bytes, 4096)
     && is_place(memory, setup->out_at, OUT_WORDS * 4, 4);
   if (!fine) return -ERR_FAULT;
   lock_tables();
@@ -310,6 +394,7 @@ int ring_setup(struct memory *memory, void *owner, const struct setup *setup) {
     release(ring);
     return rc;
   }
+  if (!made) fix_buffers(ring, setup);
   tell(ring, setup);
   return (int)(ring - rings);
 }
@@ -350,13 +435,17 @@ static int check_iovecs(struct ring *ring, struct uring_sqe *sqe, uint32_t slot)
 
 /* An entry of ours: the operations on the list, memory and descriptors that are pgaio's. */
 static int check_entry(struct ring *ring, struct uring_sqe *sqe, uint32_t slot) {
-  bool plain = (sqe->flags & ~SQE_ASYNC) == 0 && sqe->ioprio == 0 && sqe->buffer == 0
+  bool is_fixed = sqe->opcode == OP_READ_FIXED || sqe->opcode == OP_WRITE_FIXED;
+  bool plain = (sqe->flags & ~SQE_ASYNC) == 0 && sqe->ioprio == 0
+    && sqe->buffer < (is_fixed ? FIXED_BUFFERS : 1)
     && sqe->personality == 0 && sqe->splice_fd == 0 && sqe->address3 == 0 && sqe->pad == 0;
   if (!plain) return -ERR_INVAL;
   if (!is_ours(sqe->fd)) return -ERR_BADF;
   switch (sqe->opcode) {
     case OP_READ:
     case OP_WRITE:
+    case OP_READ_FIXED: /* that it lies in a buffer the kernel sees to */
+    case OP_WRITE_FIXED:
       if (sqe->op_flags != 0) return -ERR_INVAL;
       return check_range(ring, sqe->address, sqe->length);
     case OP_READV:
@@ -531,7 +620,8 @@ void rings_drain(void *owner) {
 int ring_close(struct ring *ring) {
   STORE(&ring->used, 2); /* nobody finds it any more; who has it in hand comes out soon */
   drain(ring);
-  while (LOAD(&ring->leader) + LOAD(&ring->reaping) + LOAD(&ring->submitting) != 0) {
+  while (LOAD(&ring->leader) + LOAD(&ring->reaping) + LOAD(&ring->submitting)
+    + LOAD(&ring->cloning) != 0) {
     poll_readable(-1, 1); /* sleeps */
   }
   release(ring);
@@ -548,7 +638,7 @@ static const uint8_t OPERATIONS[] = {
 static int missing_operations(int fd) {
   struct uring_probe probe;
   fill_zero(&probe, sizeof probe);
-  long rc = system_call(SYS_URING_REGISTER, fd, REGISTER_PROBE, (long)&probe, 64, 0, 0);
+  int rc = uring_register(fd, REGISTER_PROBE, &probe, 64);
   int missing = 0;
   for (unsigned i = 0; i < sizeof OPERATIONS; i++) {
     unsigned op = OPERATIONS[i];

@@ -12,7 +12,7 @@ enum { BATCH = 32, IOV_MAX_ENTRIES = 128, RINGS = 4096, MEMORIES = 1024 };
 /* Where `setup` leaves what the core needs: u32 each, addresses in the linear memory. */
 enum {
   OUT_BASE_LOW, OUT_BASE_HIGH, OUT_SQ_HEAD, OUT_SQ_TAIL, OUT_SQ_FLAGS, OUT_CQ_HEAD, OUT_CQ_TAIL,
-  OUT_CQ_ENTRIES, OUT_CQES, OUT_WORDS,
+  OUT_CQ_ENTRIES, OUT_CQES, OUT_FIXED_BYTES, OUT_WORDS,
 };
 
 /* A linear memory; several threads of the process may have it. */
@@ -49,6 +49,9 @@ struct ring {
   struct uring_cqe refused[2 * BATCH]; /* answers of the shim's own */
   uint32_t refused_head, refused_tail;
   uint32_t refusals;
+  uint32_t fixed_bytes; /* registered with the kernel, from where `setup` said */
+  uint32_t cloning; /* threads that take these over for another ring */
+  bool counts_fixed; /* these are part of `fixed_total` */
   /* Places in the linear memory, checked when they were given. */
   uint32_t *cursor, *leader_word, *linear_cq_head, *linear_cq_tail;
   struct uring_sqe *linear_sqes;
@@ -62,6 +65,7 @@ struct setup {
   uint32_t sqes_at; /* BATCH entries */
   uint32_t cursor_at; /* the core's count of completions it has dealt with */
   uint32_t leader_at; /* set while a thread waits in the kernel */
+  uint32_t fixed_at, fixed_bytes; /* to be registered, if the kernel takes it */
   uint32_t out_at;
 };
 

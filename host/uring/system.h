@@ -19,6 +19,7 @@ enum {
   SYS_PPOLL = 271,
   SYS_PREADV = 295,
   SYS_PWRITEV = 296,
+  SYS_PRLIMIT64 = 302,
   SYS_STATX = 332,
 };
 #elif defined(__aarch64__)
@@ -30,12 +31,13 @@ enum {
   SYS_PPOLL = 73,
   SYS_PREADV = 69,
   SYS_PWRITEV = 70,
+  SYS_PRLIMIT64 = 261,
   SYS_STATX = 291,
 };
 #else
 #error "the shim knows the system calls of x86-64 and arm64"
 #endif
-enum { DUPFD_CLOEXEC = 1030 };
+enum { DUPFD_CLOEXEC = 1030, RLIMIT_MEMLOCK = 8 };
 enum { SYS_URING_SETUP = 425, SYS_URING_ENTER = 426, SYS_URING_REGISTER = 427 };
 
 /* Makes a system call: its result, or -errno. */
@@ -158,6 +160,9 @@ struct uring_getevents {
 struct kernel_timespec {
   int64_t seconds, nanoseconds;
 };
+struct uring_clone {
+  uint32_t source_fd, flags, source_offset, offset, count, reserved[3];
+};
 struct uring_probe {
   uint8_t last_op, ops_len;
   uint16_t reserved;
@@ -179,11 +184,16 @@ enum {
   ENTER_GETEVENTS = 1 << 0,
   ENTER_EXT_ARG = 1 << 3,
   SQ_CQ_OVERFLOW = 1 << 1,
+  REGISTER_BUFFERS = 0,
+  UNREGISTER_BUFFERS = 1,
   REGISTER_PROBE = 8,
+  CLONE_BUFFERS = 30,
   PROBE_SUPPORTED = 1 << 0,
   OP_READV = 1,
   OP_WRITEV = 2,
   OP_FSYNC = 3,
+  OP_READ_FIXED = 4,
+  OP_WRITE_FIXED = 5,
   OP_SYNC_FILE_RANGE = 8,
   OP_READ = 22,
   OP_WRITE = 23,

@@ -14,7 +14,7 @@ export const CORE_IMPORTS = [
   'pgaio.uring_enter (i32 i32 i32) -> i32',
   'pgaio.uring_leave (i32) -> i32',
   'pgaio.uring_reap (i32) -> i32',
-  'pgaio.uring_setup (i32 i32 i32 i32 i32 i32 i32 i32) -> i32',
+  'pgaio.uring_setup (i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) -> i32',
   'pgaio.uring_taken (i32) -> i32',
   'pgaio.uring_wait (i32 i32 i32) -> i32',
   'pgaio.wait_one (i32) -> i32',

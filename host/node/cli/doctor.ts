@@ -57,7 +57,8 @@ function tell({ pgaio, node, system, auto, io_uring: uring, limits }: Diagnosis)
     sayFact('rings', uring.sharedRings ? 'checked, shared' : 'checked; shared needs Linux 6.5');
   }
   sayFact('auto', `takes ${auto}`);
-  sayFact('memlock', limits.memlock === 'unlimited' ? 'unlimited' : `${limits.memlock} bytes`);
+  const memlock = limits.memlock === 'unlimited' ? 'unlimited' : `${limits.memlock} bytes`;
+  sayFact('memlock', reason === undefined ? `${memlock}, a quarter for fixed buffers` : memlock);
   sayFact('open files', limits.descriptors);
   if (reason === undefined) return;
   say('');
