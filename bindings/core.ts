@@ -527,13 +527,21 @@ function applyLate(exports: CoreExports, numbers: SettingNumbers, joins: boolean
   }
 }
 
+/** An address behind the end does not fit into 32 bits. */
+const MEMORY_BYTES_MAX = 2 ** 32;
+
 /** Asks a throw-away instance how much memory the settings need, and makes that. */
 async function allocate(host: CoreHost, numbers: SettingNumbers): Promise<WebAssembly.Memory> {
   const sizing: CoreHost = { ...host, provider: NO_PROVIDER, uring: undefined };
   const { exports } = await instantiate(sizing, newMemory(host, 1));
   applyEarly(exports, numbers);
   const bytes = checked(exports, exports.AioShmemSize());
-  return newMemory(host, Math.ceil(bytes / PAGE_BYTES));
+  const { hugePages } = host;
+  const whole = (unit: number): number => Math.ceil(bytes / unit) * unit;
+  const huge = whole(hugePages?.bytes ?? PAGE_BYTES);
+  const memory = newMemory(host, (huge < MEMORY_BYTES_MAX ? huge : whole(PAGE_BYTES)) / PAGE_BYTES);
+  hugePages?.advise(memory);
+  return memory;
 }
 /** An instance that is only asked for a size does no I/O. */
 const REFUSES = (): number => 0;

@@ -139,6 +139,13 @@ export interface CoreHost {
   readonly uring?: ((memory: WebAssembly.Memory) => UringHost) | undefined;
   /** Where relations lie: precedes their paths. */
   readonly dataDirectory?: string | undefined;
+  /**
+   * How a new memory can be backed by huge pages: its size is a multiple of `bytes`, and `advise`
+   * is told of it before anything is written there.
+   */
+  readonly hugePages?:
+    | { readonly bytes: number; advise(memory: WebAssembly.Memory): void }
+    | undefined;
   /** Number of this thread among those that may join the memory. */
   readonly thread: number;
   /** What the module imports beside the core's own imports; none of the published builds does. */

@@ -354,7 +354,12 @@ export function lateSetting(name: SettingName): AioSettingError {
   });
 }
 
-function refuse(name: string, value: unknown, extra: { detail?: string; hint?: string } = {}) {
+/** PostgreSQL's error for a value it would not take. */
+export function refuse(
+  name: string,
+  value: unknown,
+  extra: { detail?: string; hint?: string } = {},
+): AioSettingError {
   const shown = typeof value === 'string' ? `"${value}"` : String(value);
   return new AioSettingError({
     code: 'PGAIO_SETTING_VALUE',

@@ -4,9 +4,11 @@ import { AioUnavailableError } from '../../bindings/errors.ts';
 import type { CoreHost, IoDevice, IoProvider, ProviderSpec } from '../../bindings/host.ts';
 import { WARNING } from '../../bindings/layout.ts';
 import type { AioReport } from '../../bindings/report.ts';
+import { refuse } from '../../bindings/settings.ts';
 import { directProvider, withSpec } from './direct-provider.ts';
 import { publishEvent } from './events.ts';
 import { coreModule } from './module.ts';
+import { uringShim } from './uring.ts';
 import { wasiProvider } from './wasi-provider.ts';
 
 /** What Node's `create` and `attach` take besides settings. */
@@ -24,6 +26,12 @@ export interface NodeHostOptions {
   readonly shared?: boolean;
   /** The device of io_method `host`. */
   readonly device?: IoDevice;
+  /**
+   * Whether the memory is to be backed by huge pages, where Linux has transparent ones: devices
+   * read into them faster, and they are found faster. `off` saves up to 2 MiB for each piece that
+   * is used of a memory. @default 'try'
+   */
+  readonly hugePages?: 'try' | 'off';
   /** Receives what PostgreSQL would log. @default process warnings for WARNING and above */
   readonly onReport?: (report: AioReport) => void;
   /** Name of the version directory in tablespaces. @default PostgreSQL 18's */
@@ -50,6 +58,7 @@ export async function nodeHost(options: NodeHostOptions): Promise<CoreHost> {
     onReport: options.onReport ?? warn,
     tablespaceVersionDirectory: options.tablespaceVersionDirectory,
     dataDirectory: options.dataDirectory,
+    hugePages: hugePages(options.hugePages),
     thread: threadId,
     descriptorsEndWithThread: !isMainThread, // Node closes them, see trackUnmanagedFds
     keepAlive: keepAlive(),
@@ -57,6 +66,23 @@ export async function nodeHost(options: NodeHostOptions): Promise<CoreHost> {
     // From a microtask: Node calls what is due at the next tick before all microtasks.
     afterMicrotasks: (act) => queueMicrotask(() => process.nextTick(act)),
     onEvent: publishEvent,
+  };
+}
+
+/** Of x86-64, and of arm64 with pages of 4 KiB. */
+const HUGE_PAGE_BYTES = 2 ** 21;
+
+/** Transparent huge pages; undefined where nothing asks the kernel for them. */
+function hugePages(wanted: NodeHostOptions['hugePages'] = 'try'): CoreHost['hugePages'] {
+  if (wanted !== 'try' && wanted !== 'off') {
+    throw refuse('hugePages', wanted, { hint: 'Available values: off, try.' });
+  }
+  const shim = wanted === 'off' ? undefined : uringShim();
+  if (shim === undefined) return undefined;
+  return {
+    bytes: HUGE_PAGE_BYTES,
+    // Where the kernel has none nothing is lost but speed.
+    advise: (memory) => void shim.huge(new Uint8Array(memory.buffer)),
   };
 }
 
@@ -133,6 +159,7 @@ const HOST_OPTIONS = [
   'provider',
   'root',
   'shared',
+  'hugePages',
   'device',
   'onReport',
   'tablespaceVersionDirectory',

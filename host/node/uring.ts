@@ -31,6 +31,8 @@ export interface Shim {
   allow(fd: number): number;
   forbid(fd: number): number;
   alignment(fd: number, out: Uint32Array): number;
+  /** Lets the kernel back a linear memory with huge pages. 0, or -errno. */
+  huge(memory: Uint8Array): number;
 }
 
 /** Where the search for io_uring ended. */

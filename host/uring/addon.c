@@ -417,6 +417,23 @@ static napi_value alignment_(napi_env env, napi_callback_info info) {
   return integer(env, direct_alignment((int)number(env, &call, 0), &words[0], &words[1]));
 }
 
+/*
+ * huge(view: Uint8Array over a linear memory): the kernel may back it with huge pages. 0, or -errno
+ * where it has none.
+ */
+static napi_value huge_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  napi_typedarray_type type;
+  size_t length = 0;
+  void *at = NULL;
+  bool fine = call.count > 0
+    && napi_get_typedarray_info(env, call.values[0], &type, &length, &at, NULL, NULL) == napi_ok
+    && type == napi_uint8_array && at != NULL;
+  if (!fine) return integer(env, -ERR_INVAL);
+  long rc = system_call(SYS_MADVISE, (long)at, (long)length, ADVICE_HUGEPAGE, 0, 0, 0);
+  return integer(env, rc);
+}
+
 /* The end of a thread. */
 
 static void end_environment(struct environment *environment) {
@@ -466,5 +483,6 @@ NAPI_MODULE_INIT() {
   add(env, exports, "allow", allow_, NULL);
   add(env, exports, "forbid", forbid_, NULL);
   add(env, exports, "alignment", alignment_, NULL);
+  add(env, exports, "huge", huge_, NULL);
   return exports;
 }

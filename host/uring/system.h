@@ -15,6 +15,7 @@ enum {
   SYS_CLOSE = 3,
   SYS_MMAP = 9,
   SYS_MUNMAP = 11,
+  SYS_MADVISE = 28,
   SYS_FCNTL = 72,
   SYS_PPOLL = 271,
   SYS_PREADV = 295,
@@ -27,6 +28,7 @@ enum {
   SYS_CLOSE = 57,
   SYS_MMAP = 222,
   SYS_MUNMAP = 215,
+  SYS_MADVISE = 233,
   SYS_FCNTL = 25,
   SYS_PPOLL = 73,
   SYS_PREADV = 69,
@@ -37,7 +39,7 @@ enum {
 #else
 #error "the shim knows the system calls of x86-64 and arm64"
 #endif
-enum { DUPFD_CLOEXEC = 1030, RLIMIT_MEMLOCK = 8 };
+enum { DUPFD_CLOEXEC = 1030, RLIMIT_MEMLOCK = 8, ADVICE_HUGEPAGE = 14 };
 enum { SYS_URING_SETUP = 425, SYS_URING_ENTER = 426, SYS_URING_REGISTER = 427 };
 
 /* Makes a system call: its result, or -errno. */
