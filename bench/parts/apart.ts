@@ -37,7 +37,7 @@ export async function startApart(
   title: string,
   subject: string,
   env: Readonly<Record<string, string>>,
-): Promise<{ readonly unavailable: string } | { readonly timer: Timer; close(): void }> {
+): Promise<{ readonly unavailable: string } | { readonly timer: Timer; close(): Promise<void> }> {
   const child = fork(process.argv[1] ?? '', [], {
     env: { ...process.env, ...env, [SUBJECT]: JSON.stringify([title, subject]) },
   });
@@ -50,7 +50,12 @@ export async function startApart(
     child.send(operations);
     return (await answerOf(child, subject)) as Timed;
   };
-  return { timer, close: () => child.disconnect() };
+  const close = (): Promise<void> =>
+    new Promise((resolve) => {
+      child.once('exit', () => resolve());
+      child.disconnect();
+    });
+  return { timer, close };
 }
 
 function answerOf(child: ChildProcess, subject: string): Promise<FromChild> {

@@ -2,52 +2,50 @@
  * A table of a real PostgreSQL 18, to be brought into a buffer pool by the server and by us: the
  * same file, in a cluster made for the benchmark and removed after it.
  */
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
-import { join } from 'node:path';
 import pg from 'pg';
-import { makeCluster18, type RealCluster } from '../../tests/real-postgres.ts';
+import { makeCluster18 } from '../../tests/real-postgres.ts';
 
 const BLOCK = 8192;
 /** One row fills a page: 7,600 of 8,160 bytes. */
 const ROW_BYTES = 7600;
 const DROP_CACHES = '/proc/sys/vm/drop_caches';
 
+/** What other processes need to know of the table. */
 export interface PostgresTable {
-  readonly cluster: RealCluster;
-  readonly client: pg.Client;
+  readonly directory: string;
   readonly pages: number;
   /** As the engine names it. */
   readonly locator: { readonly spcOid: number; readonly dbOid: number; readonly relNumber: number };
-  close(): Promise<void>;
+  /** How its server is reached. */
+  readonly server: { readonly host: string; readonly user: string; readonly database: string };
 }
 
 /** Starts a server with room for the table, makes it and writes it out. Or says why not. */
 export async function postgresTable(
   pages: number,
-  settings: Readonly<Record<string, string>> = {},
-): Promise<PostgresTable | { readonly unavailable: string }> {
+): Promise<{ readonly table: PostgresTable; close(): void } | { readonly unavailable: string }> {
   const cluster = makeCluster18();
   if ('reason' in cluster) return { unavailable: cluster.reason };
   const all = {
     shared_buffers: `${Math.ceil((pages * BLOCK * 1.1) / 2 ** 20) + 16}MB`,
     io_method: 'worker',
+    io_max_combine_limit: '128',
     fsync: 'off',
     autovacuum: 'off',
     max_wal_size: '8GB',
-    ...settings,
   };
   try {
     cluster.start(...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`]));
     const user = process.getuid?.() === 0 ? 'nobody' : userInfo().username;
-    const client = new pg.Client({ host: cluster.socketDirectory, user, database: 'postgres' });
+    const server = { host: cluster.socketDirectory, user, database: 'postgres' };
+    const client = new pg.Client(server);
     await client.connect();
     const locator = await makeTable(client, pages);
-    const close = async (): Promise<void> => {
-      await client.end();
-      cluster.dispose();
-    };
-    return { cluster, client, pages, locator, close };
+    await client.end();
+    const { directory } = cluster;
+    return { table: { directory, pages, locator, server }, close: () => cluster.dispose() };
   } catch (error) {
     cluster.dispose();
     throw error;
@@ -86,16 +84,5 @@ export function dropCaches(): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-/** Bytes of the table's segments as the file system has them. */
-export function bytesOnDisk({ cluster, locator }: PostgresTable): number {
-  const first = join(cluster.directory, 'base', String(locator.dbOid), String(locator.relNumber));
-  let bytes = 0;
-  for (let segment = 0; ; segment++) {
-    const path = segment === 0 ? first : `${first}.${segment}`;
-    if (!existsSync(path)) return bytes;
-    bytes += statSync(path).size;
   }
 }
