@@ -26,7 +26,7 @@ export {
 } from "./aio/io";
 
 // Plain transfers of files
-export { pgaio_io_start_file, pgaio_io_start_pages } from "./aio/file_io";
+export { pgaio_io_skim_pages, pgaio_io_start_file, pgaio_io_start_pages } from "./aio/file_io";
 
 // Targets
 export {

@@ -6,7 +6,14 @@
 import { Arena } from './arena.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { type AioCallback, overAddresses } from './callbacks.ts';
-import { AioAbandonedError, CLOSED, Completions, PendingIo, slotCount } from './completions.ts';
+import {
+  AioAbandonedError,
+  CLOSED,
+  Completions,
+  howPages,
+  PendingIo,
+  slotCount,
+} from './completions.ts';
 import type { CoreInstance } from './core.ts';
 import { AioError, type AioErrorWords, AioUnavailableError } from './errors.ts';
 import { AioFile, type FileOwner, OpenFiles } from './file.ts';
@@ -277,6 +284,7 @@ export class AioEngine implements Disposable, AsyncDisposable {
     plainIo: (file, start) => this.#plainIo(file, start),
     transfer: (file, writes, buffer, offset) => this.#transfer(file, writes, buffer, offset),
     pages: (file, buffer, offset, of) => this.#pages(file, buffer, offset, of),
+    skim: (file, buffer, offset, of, blocks) => this.#skim(file, buffer, offset, of, blocks),
   };
 
   /** A transfer of one buffer: one call into the core, where a handle is idle. */
@@ -307,6 +315,16 @@ export class AioEngine implements Disposable, AsyncDisposable {
       handle.register(layout.PGAIO_HCB_PAGE_READV).register(layout.PGAIO_HCB_MD_READV);
       return handle.startReadv(file, buffer, offset);
     });
+  }
+  #skim(file: AioFile, buffer: IoBuffer, offset: number, of: PagesOf, blocks: number): number {
+    this.#requireTransfer(file, buffer, offset);
+    if (this.#acquirers.length > 0) return 0;
+    const { exports } = this.#core;
+    const at = this.#targetAt;
+    writeTarget(this.#core.u32, at >>> 2, of, 1);
+    const { address, byteLength: bytes } = buffer;
+    const place = [howPages(file), file.fd, file.number, at, address, bytes, offset] as const;
+    return this.#core.check(exports.pgaio_io_skim_pages(...place, u32('blocks', blocks)));
   }
   #requireTransfer(file: AioFile, buffer: IoBuffer, offset: number): void {
     this.#core.requireOpen();

@@ -306,6 +306,9 @@ const WRITE = 1;
 /** Not submitted yet. */
 const STAGE = 2;
 const BUFFERED = 4;
+/** How pages of a file are read. */
+export const howPages = ({ alignment }: AioFile): number =>
+  alignment === undefined ? BUFFERED : 0;
 /** Looks at the doorbell before sleeping on it: some 20 µs, what a wake-up takes. */
 const SPIN_ROUNDS = 16_000;
 /** With more than that in flight something always ends soon, and wake-ups are shared. */
@@ -471,7 +474,7 @@ export class Completions {
   ): PendingIo | undefined {
     const { pgaio_io_start_pages } = this.#core.exports;
     const { address, byteLength } = buffer;
-    const how = (file.alignment === undefined ? BUFFERED : 0) | (this.#gathers ? STAGE : 0);
+    const how = howPages(file) | (this.#gathers ? STAGE : 0);
     const slot = this.takeSlot();
     const { fd, number } = file;
     const handle = pgaio_io_start_pages(

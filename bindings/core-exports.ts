@@ -36,6 +36,16 @@ export interface CoreExports {
     bytes: number,
     offset: number,
   ): number;
+  pgaio_io_skim_pages(
+    how: number,
+    fd: number,
+    file: number,
+    target: number,
+    buffer: number,
+    bytes: number,
+    offset: number,
+    blocks: number,
+  ): number;
   pgaio_io_start_pages(
     ret: number,
     how: number,

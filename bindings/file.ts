@@ -16,6 +16,7 @@ export interface FileOwner {
   /** The same for a transfer of one buffer, whatever it takes to make that cheap. */
   transfer(file: AioFile, writes: boolean, buffer: IoBuffer, offset: number): PendingIo;
   pages(file: AioFile, buffer: IoBuffer, offset: number, of: PagesOf): PendingIo;
+  skim(file: AioFile, buffer: IoBuffer, offset: number, of: PagesOf, blocks: number): number;
 }
 
 /** An open file. Closing submits what is staged and waits where the method needs the descriptor. */
@@ -98,6 +99,15 @@ export class AioFile implements Disposable {
    */
   readPages(buffer: IoBuffer, offset: number, of: PagesOf): PendingIo {
     return this.#owner.pages(this, buffer, offset, of);
+  }
+  /**
+   * Passes over pages that are in order: reads `blocks` of them as `readPages` does, through a
+   * buffer that holds some, one I/O after the other, for as long as all are valid and none is new.
+   * How many; what comes after them is for `readPages`, which says what it is. Executed here and
+   * now, whatever the method, so that it blocks this thread; a promise for each I/O is saved.
+   */
+  skimPages(buffer: IoBuffer, offset: number, of: PagesOf, blocks: number): number {
+    return this.#owner.skim(this, buffer, offset, of, blocks);
   }
   /** Brings data and metadata to the device. */
   fsync(): PendingIo {

@@ -1,6 +1,6 @@
 /**
- * AioFile.readPages: pages of a relation read from a file that was opened by its path, on every
- * method; the same reads through a handle are what they are compared with.
+ * AioFile.readPages and skimPages: pages of a relation read from a file that was opened by its
+ * path, on every method; the same reads through a handle are what they are compared with.
  */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -51,6 +51,42 @@ for (const place of PLACES) {
     assert.equal(said, ['done', 'done', 'PGAIO_PAGE', 'done', 'done', 'PGAIO_SHORT']);
   });
 
+  test('are passed over as long as they are in order, a few at a time', async () => {
+    cluster.fill(40, { bad: [17, 21] });
+    await using aio = await open();
+    using file = aio.open(name);
+    using frames = aio.frames(4);
+    const skim = (from: number, blocks: number): number =>
+      file.skimPages(frames, from * BLOCK, { relation: LOCATOR, block: from }, blocks);
+    const before = aio.stats().relation;
+    assert.is(skim(0, 16), 16);
+    assert.is(skim(1, 7), 7, 'the last I/O is shorter');
+    const { reads, readBytes } = aio.stats().relation;
+    assert.equal([reads - before.reads, readBytes - before.readBytes], [6n, BigInt(23 * BLOCK)]);
+    assert.is(skim(0, 40), 16, 'the I/O with block 17 in it does not count');
+    assert.is(skim(17, 1), 0);
+    assert.is(skim(22, 18), 18);
+    assert.is(skim(36, 8), 4, 'the file ends');
+    assert.is(skim(40, 4), 0);
+    assert.is(skim(0, 0), 0);
+    assert.is(file.skimPages(frames, 0, { relation: LOCATOR, block: 5 }, 4), 0, 'other blocks');
+    assert.equal(aio.inspect(), [], 'nothing is in flight, nothing in hand');
+    const batch = aio.batch();
+    const held = file.readPages(frames.slice(3, 4), 0, { relation: LOCATOR, block: 0 });
+    assert.is(file.skimPages(frames.slice(0, 2), 0, { relation: LOCATOR, block: 0 }, 4), 4);
+    batch[Symbol.dispose]();
+    assert.is((await held).allValid, true);
+  });
+
+  test('that are new, or cannot be read, end the passing over', async () => {
+    cluster.fill(12, { zero: [8] });
+    await using aio = await open();
+    using file = aio.open(name);
+    using frames = aio.frames(4);
+    const of = { relation: LOCATOR, block: 0 };
+    assert.is(file.skimPages(frames, 0, of, 12), 8);
+  });
+
   test('know their block: another relation’s, or elsewhere, they are not valid', async () => {
     cluster.fill(4);
     await using aio = await open();
@@ -97,9 +133,20 @@ for (const place of PLACES) {
       [() => file.readPages(frames, 0, { ...whole, block: 2 ** 32 - 2 }), 'PGAIO_BAD_BLOCKS'],
       [() => file.readPages(frames, -1, whole), 'PGAIO_BAD_OFFSET'],
     ];
+    refusals.push(
+      [() => file.skimPages(half, 0, whole, 1), 'PGAIO_BAD_BLOCKS'],
+      [() => file.skimPages(frames, 0, whole, -1), 'PGAIO_BAD_NUMBER'],
+      [() => file.skimPages(frames, -1, whole, 1), 'PGAIO_BAD_OFFSET'],
+      [() => file.skimPages(frames, 0, { ...whole, block: 2 ** 32 - 2 }, 4), 'PGAIO_BAD_BLOCKS'],
+    );
     for (const [call, code] of refusals) assert.is(await endOf(call), code);
     file.close();
-    assert.match(await endOf(() => file.readPages(frames, 0, whole)), /is closed/);
+    for (const call of [
+      () => file.readPages(frames, 0, whole),
+      () => file.skimPages(frames, 0, whole, 1),
+    ]) {
+      assert.match(await endOf(call), /is closed/);
+    }
     assert.equal(aio.inspect(), []);
   });
   test.run();

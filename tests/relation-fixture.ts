@@ -33,13 +33,16 @@ export class Cluster {
     return join(this.directory, 'base', String(LOCATOR.dbOid), String(relNumber));
   }
   /** Makes the relation's file anew; blocks in `bad` are garbage. */
-  fill(blocks: number, options: { relNumber?: number; bad?: readonly number[] } = {}): void {
-    const { relNumber, bad = [] } = options;
+  fill(
+    blocks: number,
+    options: { relNumber?: number; bad?: readonly number[]; zero?: readonly number[] } = {},
+  ): void {
+    const { relNumber, bad = [], zero = [] } = options;
     const bytes = Buffer.alloc(blocks * BLOCK);
     for (let block = 0; block < blocks; block++) {
       const at = block * BLOCK;
       if (bad.includes(block)) bytes.fill(0xff, at, at + BLOCK);
-      else bytes.set(numberedPage(block), at);
+      else if (!zero.includes(block)) bytes.set(numberedPage(block), at);
     }
     const path = this.path(relNumber);
     mkdirSync(dirname(path), { recursive: true });

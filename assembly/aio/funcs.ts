@@ -61,10 +61,13 @@ export function pgaio_io_get_page_flags(at: u32, nblocks: u32): f64 {
     return <f64>fail(E_BAD_BLOCKS, handleId(changetype<PgAioHandle>(at)), 0, 0, nblocks);
   }
   assert(handleId(changetype<PgAioHandle>(at)) < handle_count);
+  return <f64>pageFlags(changetype<PgAioHandle>(at), nblocks);
+}
+export function pageFlags(ioh: PgAioHandle, nblocks: u32): u32 {
+  assert(nblocks <= io_max_combine_limit);
   let flags: u64 = 0;
-  const verdicts = dataOf(changetype<PgAioHandle>(at));
-  for (let i: usize = 0; i < nblocks; i++) flags |= load<u64>(verdicts + 8 * i);
-  return <f64><u32>(flags >> 32);
+  for (let i: usize = 0; i < nblocks; i++) flags |= load<u64>(dataOf(ioh) + 8 * i);
+  return <u32>(flags >> 32);
 }
 
 /**

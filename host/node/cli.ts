@@ -6,7 +6,6 @@
  * nobody reads it.
  */
 import { availableParallelism } from 'node:os';
-import { optimize } from './cli/optimize.ts';
 import { JobThreads } from './verify/threads.ts';
 
 /** Each takes 13 MB, and the speed of the machine's memory soon is the limit. */
@@ -35,7 +34,6 @@ const JOBS = /^-j|^--jobs(?:=|$)/;
 const METHOD = /^--io-method(?:=|$)/;
 
 const words = process.argv.slice(2);
-if (words[0] === 'verify') optimize(false);
 const threads = new JobThreads(jobsOf(words) - 1);
 /** Bundled apart, so that this file stays short. */
 const program = new URL('./program.js', import.meta.url);

@@ -7,7 +7,6 @@ import { type DataDirectory, openDataDirectory, parseRelationFileName } from '..
 import type { JobThreads } from '../verify/threads.ts';
 import { type Finding, Verification } from '../verify/verification.ts';
 import { type Entry, FindingLog } from './finding-log.ts';
-import { OPTIMIZE_AFTER_BYTES, optimize } from './optimize.ts';
 import { Progress, type ProgressWish } from './progress.ts';
 import {
   EXITS,
@@ -174,10 +173,7 @@ export async function verifyDirectory(
     ...(maxRate === undefined ? {} : { maxRate: maxRate * MB }),
     ...(threads.count > 0 ? { others: threads } : {}),
     signal,
-    onProgress: (counts) => {
-      progress.update(counts, verification.listed);
-      if (counts.bytesDone >= OPTIMIZE_AFTER_BYTES) optimize(true);
-    },
+    onProgress: (counts) => progress.update(counts, verification.listed),
   });
   checkSituation(verification, flags);
   const means: Means = { ioMethod, direct, jobs: 1 + threads.count, online };

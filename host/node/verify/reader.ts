@@ -18,6 +18,7 @@ import {
   type IoBuffer,
   type IoResult,
   type PageFrames,
+  type PagesOf,
   type PageVerdict,
   type PendingIo,
 } from '../index.ts';
@@ -31,6 +32,11 @@ import { lsnText } from './situation.ts';
 const BATCH_IOS = 32;
 /** Over a slow device a batch ends early, so that an abort is noticed. */
 const BATCH_MS = 20;
+/** Blocks that are passed over in one call, in I/Os: so many that it takes about so long. */
+const SKIM_IOS_MIN = 4;
+const SKIM_MS = 5;
+/** I/Os that are judged one by one after one that had something to be judged. */
+const JUDGED_IOS = 64;
 /** Reads that fail in one file before a failing read is no longer repeated block by block. */
 const FAILURES_MAX = 16;
 /** Reads in a row that bring nothing, though the file is long enough, before it is given up. */
@@ -133,6 +139,12 @@ interface Flight {
   readonly io: PendingIo;
 }
 
+/** What the pages of a file from block `first` of it on are. */
+function pagesOf({ piece: { relation }, firstBlock }: OpenPiece, first: number): PagesOf {
+  const isTemp = relation.temp !== undefined;
+  return { relation, fork: relation.fork, block: firstBlock + first, isTemp };
+}
+
 export class Reader {
   /** Since they were last taken. */
   readonly found: (Finding | Gone)[] = [];
@@ -158,6 +170,12 @@ export class Reader {
   readonly #toClose: AioFile[] = [];
   /** Whether there was nothing to start when there was room for it. */
   #starved = false;
+  /** I/Os that the batch under way has room for. */
+  #room = 0;
+  /** I/Os of the next call that passes over pages in order. */
+  #skimIos = SKIM_IOS_MIN;
+  /** I/Os until pages are passed over again. */
+  #judged = 0;
   #inFlight = 0;
   #wake: () => void = () => undefined;
   #failure: unknown;
@@ -232,7 +250,7 @@ export class Reader {
     const started: Flight[] = [];
     const until = performance.now() + BATCH_MS;
     using _batch = this.#aio.batch();
-    for (let n = 0; n < BATCH_IOS && this.#slots.length > 0; n++) {
+    for (this.#room = BATCH_IOS; this.#room > 0 && this.#slots.length > 0; this.#room--) {
       const request = this.#nextRequest();
       this.#starved = request === undefined;
       if (request === undefined) break;
@@ -258,6 +276,7 @@ export class Reader {
       this.#open();
       const file = this.#current;
       if (file === undefined) return undefined;
+      this.#skim(file);
       const first = this.#next;
       const count = Math.min(this.#job.combineLimit, file.end - first);
       if (count > 0) {
@@ -268,6 +287,37 @@ export class Reader {
       this.#current = undefined;
       this.#release(file);
     }
+  }
+
+  /**
+   * Passes over pages that are in order, of which nothing is to be said. Only where each read ends
+   * before the next begins: then a promise and a request for each is what costs most after copying.
+   */
+  #skim(file: OpenPiece): void {
+    const { combineLimit, blockSize } = this.#job;
+    const [buffer] = this.#buffers;
+    if (this.#buffers.length > 1 || buffer === undefined || this.#source.paced) return;
+    if (this.#judged > 0) {
+      this.#judged--;
+      return;
+    }
+    const ios = Math.min(this.#skimIos, this.#room - 1);
+    const blocks = Math.min(ios * combineLimit, file.end - this.#next);
+    if (blocks <= 0) return;
+    const before = performance.now();
+    const passed = file.file.skimPages(
+      buffer,
+      this.#next * blockSize,
+      pagesOf(file, this.#next),
+      blocks,
+    );
+    const elapsed = performance.now() - before;
+    this.#passed(file, passed);
+    this.#next += passed;
+    this.#room -= Math.ceil(passed / combineLimit);
+    if (passed < blocks) this.#judged = JUDGED_IOS;
+    if (elapsed < SKIM_MS / 2) this.#skimIos = Math.min(BATCH_IOS, 2 * this.#skimIos);
+    else if (elapsed > SKIM_MS) this.#skimIos = Math.max(SKIM_IOS_MIN, this.#skimIos >>> 1);
   }
 
   /** Opens the next piece that has something to read, if none is open. */
@@ -348,18 +398,12 @@ export class Reader {
   #start(request: Request): Flight {
     const { file, first, count } = request;
     const { combineLimit, blockSize } = this.#job;
-    const { relation } = file.piece;
     const slot = this.#slots.pop() ?? 0;
     const at = slot * combineLimit;
     const whole = this.#buffers[slot];
     const buffer =
       count === combineLimit && whole !== undefined ? whole : this.#frames.slice(at, at + count);
-    const io = file.file.readPages(buffer, first * blockSize, {
-      relation,
-      fork: relation.fork,
-      block: file.firstBlock + first,
-      isTemp: relation.temp !== undefined,
-    });
+    const io = file.file.readPages(buffer, first * blockSize, pagesOf(file, first));
     this.#inFlight++;
     return { request, slot, io };
   }
