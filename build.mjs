@@ -8,8 +8,10 @@
  *   node build.mjs --check   builds nothing; fails unless core and layout would come out the same
  */
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { relative } from 'node:path';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { bundleBrowser, bundleInspector } from './tools/browser.mjs';
@@ -44,12 +46,13 @@ const SHIMS = {
   'dist/uring-linux-x64.node': 'x86_64-linux-gnu-gcc',
   'dist/uring-linux-arm64.node': 'aarch64-linux-gnu-gcc',
 };
-/** The program's start, the rest of it, and the thread of its jobs: a file each, read at once. */
-const PROGRAM = {
-  cli: 'host/node/cli.ts',
+/** The program, and the thread of its jobs: where they start, and what that loads. */
+const PROGRAM_STARTS = { cli: 'host/node/cli.ts', 'verify-job': 'host/node/verify-job.ts' };
+const PROGRAM_PARTS = {
   program: 'host/node/cli/program.ts',
-  'verify-job': 'host/node/verify-job.ts',
+  job: 'host/node/verify/job-thread.ts',
 };
+const PROGRAM = { ...PROGRAM_STARTS, ...PROGRAM_PARTS };
 const PAGE = 'host/browser/inspector/index.html';
 const TOOLS = ['build.mjs', 'asconfig.json', 'package-lock.json', ...filesBelow('tools', '.mjs')];
 
@@ -94,8 +97,21 @@ const STEPS = [
       ...filesBelow('bindings'),
       ...filesBelow('host', '.ts'),
     ],
-    outputs: () => [...presentBundles(), ...presentProgram()].map(([name]) => `dist/${name}.js`),
+    outputs: () => [
+      ...presentBundles().map(([name]) => `dist/${name}.js`),
+      ...presentProgram().map(([name]) => `dist/${name}.cjs`),
+    ],
     run: bundle,
+  },
+  {
+    name: 'code',
+    inputs: () => [
+      ...TOOLS,
+      'dist/pgaio.wasm',
+      ...presentProgram().map(([name]) => `dist/${name}.cjs`),
+    ],
+    outputs: () => (existsSync(PROGRAM.cli) ? codeFiles() : []),
+    run: keepCode,
   },
   {
     name: 'browser',
@@ -234,31 +250,78 @@ async function bundle(say) {
   for (const [name, path] of Object.entries(BUNDLES)) {
     if (!existsSync(path)) say(`dist/${name}.js: left out, there is no ${path} yet`);
   }
-  const outputFiles = [];
-  for (const [options, entries] of /** @type {const} */ ([
-    [BUNDLE_OPTIONS, present],
-    [PROGRAM_OPTIONS, presentProgram()],
-  ])) {
-    const made = await build({
+  /** @param {import('esbuild').BuildOptions} options @param {[string, string][]} entries */
+  const made = async (options, entries) => {
+    const { outputFiles = [] } = await build({
       ...options,
-      entryPoints: Object.fromEntries(entries),
+      entryPoints: Object.fromEntries(entries.filter(([, path]) => existsSync(path))),
       outdir: 'dist',
       write: false,
       logLevel: 'silent',
     });
-    outputFiles.push(...made.outputFiles);
-  }
+    return outputFiles;
+  };
+  const parts = await made(PROGRAM_OPTIONS, Object.entries(PROGRAM_PARTS));
+  const hashes = parts.map(({ path, contents }) => [basename(path, '.cjs'), hashOf(contents)]);
+  const define = { ...PROGRAM_OPTIONS.define, PARTS: JSON.stringify(Object.fromEntries(hashes)) };
+  const outputFiles = [
+    ...parts,
+    ...(await made({ ...PROGRAM_OPTIONS, define }, Object.entries(PROGRAM_STARTS))),
+    ...(await made(BUNDLE_OPTIONS, present)),
+  ];
   const kept = new Set();
   for (const { path, contents } of outputFiles) {
     const local = relative(process.cwd(), path);
     kept.add(local);
-    writeFileAtomically(local, contents, local === 'dist/cli.js' ? 0o755 : 0o644);
+    writeFileAtomically(local, contents, local === 'dist/cli.cjs' ? 0o755 : 0o644);
   }
-  for (const old of filesBelow('dist', '.js')) {
+  for (const old of [...filesBelow('dist', '.js'), ...filesBelow('dist', '.cjs')]) {
     if (/^dist\/[^/]+$/.test(old) && !kept.has(old)) rmSync(old);
   }
   const names = [...present, ...presentProgram()].map(([name]) => name);
   say(`dist/*.js: ${names.join(', ')}`);
+}
+
+/** @param {Uint8Array} contents */
+function hashOf(contents) {
+  return createHash('sha256').update(contents).digest('hex').slice(0, 12);
+}
+
+/** What V8 compiled of the program's parts, for this version of it: see keep-code.mjs. */
+function codeFiles() {
+  return Object.keys(PROGRAM_PARTS).map((name) => {
+    const path = `dist/${name}.cjs`;
+    const hash = existsSync(path) ? hashOf(readFileSync(path)) : '';
+    return `dist/${name}-${hash}-${process.versions.v8}-${process.arch}.code`;
+  });
+}
+
+/**
+ * Runs the program as people do, and keeps what was compiled for it. The program is as good without
+ * it, so that a run that fails is no failure of the build.
+ * @type {Step['run']}
+ */
+async function keepCode(say) {
+  const wanted = codeFiles();
+  for (const old of filesBelow('dist', '.code')) if (!wanted.includes(old)) rmSync(old);
+  const folder = mkdtempSync(join(tmpdir(), 'pgaio-code-'));
+  const node = promisify(execFile).bind(undefined, process.execPath);
+  try {
+    const env = { ...process.env, TMPDIR: folder, KEEP_CODE: folder };
+    await node(['dist/cli.cjs', 'demo', '--keep'], { env });
+    const cluster = join(folder, readdirSync(folder)[0] ?? '');
+    const keeping = ['--import', './tools/keep-code.mjs', 'dist/cli.cjs', 'verify', '-j', '2'];
+    await node([...keeping, cluster], { env }).catch(() => undefined); // pages of it are damaged
+    for (const path of wanted) {
+      const code = readFileSync(join(folder, `${basename(path).split('-')[0]}.code`));
+      writeFileAtomically(path, code);
+    }
+    say(`dist/*.code: ${wanted.length}`);
+  } catch (error) {
+    say(`dist/*.code: left out, ${error instanceof Error ? error.message : error}`);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /**

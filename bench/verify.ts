@@ -10,7 +10,7 @@ import { makeSyntheticCluster } from '../tests/synthetic-cluster.ts';
 import { bench, type Opener, type RowOf, type Unavailable } from './harness.ts';
 import { fio, hasFio, NO_FIO } from './parts/fio.ts';
 
-const CLI = 'dist/cli.js';
+const CLI = 'dist/cli.cjs';
 const GIB = 2 ** 30;
 const PAGE = 8192;
 /** On two cores, however many there are. */

@@ -9,7 +9,7 @@ import { type DemoFacts, makeDemoDirectory } from '../host/node/demo-directory.t
 import { VARIANTS } from './harness.ts';
 import { referenceChecksum } from './page-vectors.ts';
 
-const CLI = 'dist/cli.js';
+const CLI = 'dist/cli.cjs';
 const COLUMNS = 80;
 const TIME_LIMIT_MS = 60_000;
 const METHODS = [...new Set(VARIANTS.map(({ method }) => method))].filter((m) => m !== 'host');

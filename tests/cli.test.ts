@@ -24,7 +24,7 @@ import { type DemoFacts, makeDemoDirectory } from '../host/node/demo-directory.t
 import { referenceChecksum } from './page-vectors.ts';
 import { skipped } from './real-postgres.ts';
 
-const CLI = 'dist/cli.js';
+const CLI = 'dist/cli.cjs';
 const NOBODY = 65534;
 const COLUMNS = 80;
 const TIME_LIMIT_MS = 60_000;

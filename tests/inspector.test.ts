@@ -488,7 +488,7 @@ function liveTests(rig: Rig): void {
 function programTests(rig: Rig): void {
   const test = suite('inspector: the program');
   test('serves the page for an engine of its own, isolated', async () => {
-    const child = spawn(process.execPath, ['dist/cli.js', 'inspect', '--no-open']);
+    const child = spawn(process.execPath, ['dist/cli.cjs', 'inspect', '--no-open']);
     const url = await new Promise<string>((resolve, reject) => {
       child.stdout.once('data', (chunk) => resolve(String(chunk).trim()));
       child.once('exit', () => reject(new Error('it has ended')));
@@ -506,7 +506,7 @@ function programTests(rig: Rig): void {
     assert.is(child.exitCode, 0);
   });
   test('refuses an address that is not a live view’s', async () => {
-    const child = spawn(process.execPath, ['dist/cli.js', 'inspect', 'http://example.org/open/a']);
+    const child = spawn(process.execPath, ['dist/cli.cjs', 'inspect', 'http://example.org/open/a']);
     let said = '';
     child.stderr.on('data', (chunk) => {
       said += chunk;

@@ -24,7 +24,7 @@ import { RealClient } from './real-client.ts';
 import { makeCluster18, type RealCluster, skipped } from './real-postgres.ts';
 import { makeSyntheticCluster } from './synthetic-cluster.ts';
 
-const CLI = 'dist/cli.js';
+const CLI = 'dist/cli.cjs';
 const PAGE = 8192;
 /** How long there is load. PGAIO_ONLINE_SECONDS says so for `npm run online`. */
 const SECONDS = Number(process.env.PGAIO_ONLINE_SECONDS ?? 3);

@@ -10,7 +10,7 @@ import { VARIANTS } from './harness.ts';
 import { putChecksum } from './page-vectors.ts';
 import { binariesOfSystem, skipped } from './real-postgres.ts';
 
-export const CLI = 'dist/cli.js';
+export const CLI = 'dist/cli.cjs';
 export const PAGE = 8192;
 export const SEGMENT_BLOCKS = 131072;
 const TIME_LIMIT_MS = 90_000;

@@ -69,22 +69,35 @@ const CORE_FILE = {
 };
 
 /**
- * How the program is bundled: short, and what only some commands need apart from the rest, since
- * every start pays for reading it and for the parts of Node it asks for.
+ * What the layout says of its fields is for people and for devtools; each thread would read it.
+ * @type {import('esbuild').Plugin}
+ */
+const NO_WORDS = {
+  name: 'no-words',
+  setup({ onLoad }) {
+    onLoad({ filter: /bindings\/layout\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(/, doc: '(?:[^'\\]|\\.)*'/g, ''),
+      loader: 'ts',
+    }));
+  },
+};
+
+/**
+ * How the program is bundled: short, since every start pays for reading it, and as CommonJS, which
+ * starts faster and can be kept compiled (host/node/program-part.ts).
  * @type {import('esbuild').BuildOptions}
  */
 export const PROGRAM_OPTIONS = {
   ...BUNDLE_OPTIONS,
-  splitting: true,
+  splitting: false,
+  format: 'cjs',
+  supported: { 'dynamic-import': false }, // a Script has none: `import` of a package is `require`
+  outExtension: { '.js': '.cjs' },
   minify: true,
   legalComments: 'inline',
-  plugins: [COMMANDER, CORE_FILE],
-  banner: {
-    js: [
-      "import { createRequire as makeRequire } from 'node:module';",
-      'const require = makeRequire(import.meta.url);',
-    ].join('\n'),
-  },
+  plugins: [COMMANDER, CORE_FILE, NO_WORDS],
+  define: { 'import.meta.url': 'importMetaUrl' },
+  banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
 };
 
 /**

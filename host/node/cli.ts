@@ -6,6 +6,7 @@
  * nobody reads it.
  */
 import { availableParallelism } from 'node:os';
+import { loadPart } from './program-part.ts';
 import { JobThreads } from './verify/threads.ts';
 
 /** Each takes 13 MB, and the speed of the machine's memory soon is the limit. */
@@ -35,7 +36,5 @@ const METHOD = /^--io-method(?:=|$)/;
 
 const words = process.argv.slice(2);
 const threads = new JobThreads(jobsOf(words) - 1);
-/** Bundled apart, so that this file stays short. */
-const program = new URL('./program.js', import.meta.url);
-const { main }: typeof import('./cli/program.ts') = await import(program.href);
-await main(words, threads);
+const { main } = loadPart('program') as typeof import('./cli/program.ts');
+void main(words, threads);

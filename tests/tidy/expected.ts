@@ -51,20 +51,22 @@ export const PACKAGE_FILES = [
   'dist/browser/index.js',
   'dist/browser/raw.js',
   'dist/browser/worker.js',
-  'dist/cli.js',
+  'dist/cli.cjs',
   'dist/index.js',
+  'dist/job.cjs',
   'dist/layout.js',
   'dist/pgaio-small.wasm',
   'dist/pgaio-unshared.wasm',
   'dist/pgaio.wasm',
-  'dist/program.js',
+  'dist/program.cjs',
   'dist/raw.js',
-  'dist/verify-job.js',
+  'dist/verify-job.cjs',
   'package.json',
 ] as const;
 /** Files of the package whose names the build makes up, or that need not be there. */
 export const PACKAGE_PATTERNS = [
   /^dist\/uring-linux-(?:x64|arm64)\.node$/, // where there is a compiler
+  /^dist\/(?:job|program)-[0-9a-f]{12}-[\w.-]+\.code$/, // of the Node that built it
   /^dist\/(?:chunk-[A-Z0-9]{8}|worker)\.js$/,
   /^dist\/types\/(?:bindings|host(?:\/node|\/browser)?)\/[\w/-]+\.d\.ts$/,
   /^dist\/browser\/(?:chunk-[A-Z0-9]{8}|[a-z-]+)\.js$/,
@@ -87,7 +89,9 @@ export const EXECUTABLES = ['.ci/run'] as const;
 export const ENTRY_POINTS = [
   /^assembly\/index\.ts$/,
   /^bindings\/layout\.ts$/,
-  /^host\/node\/(?:index|raw|cli|worker)\.ts$/,
+  /^host\/node\/(?:index|raw|cli|worker|verify-job)\.ts$/,
+  /^host\/node\/(?:cli\/program|verify\/job-thread)\.ts$/,
+  /^tools\/keep-code\.mjs$/,
   /^tests\/[\w.-]+\.test\.ts$/,
   /^bench\/(?!harness)[\w-]+\.ts$/,
   /^examples\//,

@@ -4,8 +4,8 @@
  * are told what to read.
  */
 import { SHARE_ENV, Worker } from 'node:worker_threads';
-import type { JobMessage } from '../verify-job.ts';
 import type { JobStart, Take } from './job.ts';
+import type { JobMessage } from './job-thread.ts';
 
 /** Megabytes. Their heaps hold six, and grow by as many for nothing where there is more room. */
 const LIMITS = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 32 } as const;
@@ -17,7 +17,7 @@ export class JobThreads {
   constructor(count: number) {
     this.count = count;
     this.#workers = Array.from({ length: count }, (_, i) => {
-      const worker = new Worker(new URL('./verify-job.js', import.meta.url), {
+      const worker = new Worker(new URL('./verify-job.cjs', import.meta.url), {
         env: SHARE_ENV,
         name: `pgaio verify job ${i + 1}`,
         resourceLimits: LIMITS,
