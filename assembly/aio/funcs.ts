@@ -63,6 +63,7 @@ export function pgaio_io_get_page_flags(at: u32, nblocks: u32): f64 {
   assert(handleId(changetype<PgAioHandle>(at)) < handle_count);
   return <f64>pageFlags(changetype<PgAioHandle>(at), nblocks);
 }
+/** The same inside the core; `nblocks` is no more than a handle has room for. */
 export function pageFlags(ioh: PgAioHandle, nblocks: u32): u32 {
   assert(nblocks <= io_max_combine_limit);
   let flags: u64 = 0;
