@@ -79,6 +79,17 @@ static uint32_t number(napi_env env, const struct call *call, size_t index) {
   if (index < call->count) napi_get_value_uint32(env, call->values[index], &value);
   return value;
 }
+/* Argument `index`, a typed array of that type: its elements and how many, or NULL. */
+static void *elements(napi_env env, const struct call *call, size_t index,
+  napi_typedarray_type wanted, size_t *length) {
+  napi_typedarray_type type;
+  void *at = NULL;
+  bool fine = index < call->count
+    && napi_get_typedarray_info(env, call->values[index], &type, length, &at, NULL, NULL)
+      == napi_ok
+    && type == wanted;
+  return fine ? at : NULL;
+}
 static napi_value integer(napi_env env, int64_t value) {
   napi_value result = NULL;
   napi_create_int32(env, (int32_t)value, &result);
@@ -336,13 +347,9 @@ static void add(napi_env env, napi_value to, const char *name, napi_callback cal
 static napi_value bind_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
   struct environment *environment = environment_of(env);
-  napi_typedarray_type type;
   size_t length = 0;
-  void *at = NULL;
-  bool is_view = call.count > 0
-    && napi_get_typedarray_info(env, call.values[0], &type, &length, &at, NULL, NULL) == napi_ok
-    && type == napi_uint8_array && at != NULL;
-  if (environment == NULL || !is_view) return integer(env, -ERR_INVAL);
+  void *at = elements(env, &call, 0, napi_uint8_array, &length);
+  if (environment == NULL || at == NULL) return integer(env, -ERR_INVAL);
   struct attachment *attachment = NULL;
   for (int i = 0; i < ATTACHMENTS && attachment == NULL; i++) {
     if (environment->attachments[i].memory == NULL) attachment = &environment->attachments[i];
@@ -378,13 +385,9 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
 /* probe(out: Int32Array of PROBE_WORDS). */
 static napi_value probe_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
-  napi_typedarray_type type;
   size_t length = 0;
-  void *out = NULL;
-  bool fine = call.count > 0
-    && napi_get_typedarray_info(env, call.values[0], &type, &length, &out, NULL, NULL) == napi_ok
-    && type == napi_int32_array && length >= PROBE_WORDS;
-  if (!fine) return integer(env, -ERR_INVAL);
+  int32_t *out = elements(env, &call, 0, napi_int32_array, &length);
+  if (out == NULL || length < PROBE_WORDS) return integer(env, -ERR_INVAL);
   ring_probe(out);
   return integer(env, 0);
 }
@@ -406,14 +409,9 @@ static napi_value forbid_(napi_env env, napi_callback_info info) {
 /* alignment(fd, out: Uint32Array of 2): what O_DIRECT asks of memory and of offsets, or 0. */
 static napi_value alignment_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
-  napi_typedarray_type type;
   size_t length = 0;
-  void *out = NULL;
-  bool fine = call.count > 1
-    && napi_get_typedarray_info(env, call.values[1], &type, &length, &out, NULL, NULL) == napi_ok
-    && type == napi_uint32_array && length >= 2;
-  if (!fine) return integer(env, -ERR_INVAL);
-  uint32_t *words = out;
+  uint32_t *words = elements(env, &call, 1, napi_uint32_array, &length);
+  if (words == NULL || length < 2) return integer(env, -ERR_INVAL);
   return integer(env, direct_alignment((int)number(env, &call, 0), &words[0], &words[1]));
 }
 
@@ -423,13 +421,9 @@ static napi_value alignment_(napi_env env, napi_callback_info info) {
  */
 static napi_value huge_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
-  napi_typedarray_type type;
   size_t length = 0;
-  void *at = NULL;
-  bool fine = call.count > 0
-    && napi_get_typedarray_info(env, call.values[0], &type, &length, &at, NULL, NULL) == napi_ok
-    && type == napi_uint8_array && at != NULL;
-  if (!fine) return integer(env, -ERR_INVAL);
+  void *at = elements(env, &call, 0, napi_uint8_array, &length);
+  if (at == NULL) return integer(env, -ERR_INVAL);
   long rc = system_call(SYS_MADVISE, (long)at, (long)length, ADVICE_HUGEPAGE, 0, 0, 0);
   return integer(env, rc);
 }
