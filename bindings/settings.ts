@@ -233,9 +233,9 @@ export interface Settings {
   readonly ring?: 'checked' | 'shared';
   /**
    * What is registered with each io_uring, whose reads and writes then cost up to a microsecond of
-   * CPU less: the page frames, or all pages. It counts as locked memory, for each ring anew. More
-   * than a quarter of what may be locked (`ulimit -l`) a process does not take: backends beyond
-   * that do without, and show 'off'. @default 'frames'
+   * CPU less: the page frames, or all pages. It counts as locked memory, of which a process takes a
+   * quarter of what it may (`ulimit -l`): of more than that only the beginning is registered, and
+   * where nothing is left a backend shows 'off'. @default 'frames'
    */
   readonly fixed_buffers?: 'off' | 'frames' | 'all';
   /** Handles per backend, 1 .. 1024; -1 derives it from shared_buffers. @default -1 */
