@@ -97,6 +97,8 @@ export interface AioSettings {
   readonly ioWorkerIdleTimeout?: number | string;
   /** ms between launches of I/O workers above the minimum. @default 100 */
   readonly ioWorkerLaunchInterval?: number | string;
+  /** I/Os of `direct` files one I/O worker has under way at once, 1 .. 16. @default 8 */
+  readonly ioWorkerConcurrency?: number | string;
 }
 
 const SPELLINGS = {
@@ -126,6 +128,7 @@ const SPELLINGS = {
   ioWorkers: 'io_workers',
   ioWorkerIdleTimeout: 'io_worker_idle_timeout',
   ioWorkerLaunchInterval: 'io_worker_launch_interval',
+  ioWorkerConcurrency: 'io_worker_concurrency',
 } as const satisfies Record<keyof AioSettings, keyof Settings>;
 
 /** The settings under PostgreSQL's names; local memory is sized for what this API keeps there. */

@@ -12,6 +12,17 @@ export interface WasiIo {
   fd_datasync(fd: number): number;
   /** Hints what will be read; left out where the system has no call for it. */
   fd_advise?(fd: number, offset: bigint, length: bigint, advice: number): number;
+  /** How an I/O worker has several reads and writes of `direct` files under way at once. */
+  readonly kernelAio?: KernelAio | undefined;
+}
+
+/**
+ * What a thread has under way together: assembly/aio/host.ts says what is asked of `kaio_start` and
+ * `kaio_finish`. All of it has ended before the thread has.
+ */
+export interface KernelAio {
+  start(ios: number, places: number): number;
+  finish(events: number, most: number): number;
 }
 
 export interface OpenFlags {

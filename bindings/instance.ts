@@ -91,16 +91,19 @@ export async function instantiate(
   };
   const u32 = new Uint32Array(memory.buffer);
   const uring = host.uring?.(memory);
+  const io = host.provider.bind(memory);
   const instance = await WebAssembly.instantiate(host.module, {
     ...host.extraImports?.(memory),
     env: { memory },
-    wasi_snapshot_preview1: guarded(state, host.provider.bind(memory)),
+    wasi_snapshot_preview1: guarded(state, io),
     pgaio: {
       report: reporter(state, u32),
       callback: callbackRunner(state, u32),
       submit: submitter(state, host.device, u32),
       wait_one: waiter(state, host.device),
       reopen: (io: number): number => state.reopen(io),
+      kaio_start: io.kernelAio?.start ?? unsupported,
+      kaio_finish: io.kernelAio?.finish ?? unsupported,
       uring_setup: uring?.setup ?? unsupported,
       uring_enter: uring?.enter ?? unsupported,
       uring_reap: uring?.reap ?? unsupported,

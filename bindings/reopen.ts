@@ -10,8 +10,7 @@ import { readTargetData, relationPath } from './target.ts';
 
 const FILE = layout.PgAioFile.fields;
 const HANDLE = layout.PgAioHandle.fields;
-const WRITE = 1;
-const DIRECT = 2;
+const { FILE_WRITES, FILE_DIRECT } = layout;
 /** Descriptors kept open per thread; the one used longest ago makes room. */
 const KEPT = 64;
 const EIO = 5;
@@ -20,7 +19,7 @@ const ENOENT = 2;
 /** Flags of a file in the table of files. */
 export function packFlags(flags: OpenFlags): number {
   const writes = flags.write === true || flags.create === true;
-  return (writes ? WRITE : 0) | (flags.direct === true ? DIRECT : 0);
+  return (writes ? FILE_WRITES : 0) | (flags.direct === true ? FILE_DIRECT : 0);
 }
 
 interface Kept {
@@ -83,7 +82,7 @@ export class Reopened {
     const from = at + FILE.path.offset;
     const path = new TextDecoder().decode(u8.slice(from, from + bytes));
     const flags = u32[(at + FILE.flags.offset) >>> 2] ?? 0;
-    const fd = this.#open(path, (flags & WRITE) !== 0, (flags & DIRECT) !== 0);
+    const fd = this.#open(path, (flags & FILE_WRITES) !== 0, (flags & FILE_DIRECT) !== 0);
     this.#makeRoom();
     this.#kept.set(file, { fd, serial });
     return fd;

@@ -210,6 +210,14 @@ const TABLE = {
     unit: 'ms',
     late: true,
   },
+  io_worker_concurrency: {
+    guc: layout.GUC_IO_WORKER_CONCURRENCY,
+    kind: 'integer',
+    fallback: 8,
+    min: 1,
+    max: 16,
+    late: true,
+  },
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof TABLE;
@@ -284,6 +292,11 @@ export interface Settings {
   readonly io_worker_idle_timeout?: number | string;
   /** ms between launches of I/O workers above the minimum. @default 100 */
   readonly io_worker_launch_interval?: number | string;
+  /**
+   * Reads and writes of `direct` files that one I/O worker has under way at once, where Linux lets
+   * it; 1: one after the other, as PostgreSQL's workers. 1 .. 16. @default 8
+   */
+  readonly io_worker_concurrency?: number | string;
 }
 
 const UNITS: Readonly<Record<string, number>> = {

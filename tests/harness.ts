@@ -733,6 +733,8 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       submit: nothing,
       wait_one: nothing,
       reopen: nothing,
+      kaio_start: nothing,
+      kaio_finish: nothing,
       uring_setup: nothing,
       uring_enter: nothing,
       uring_reap: nothing,

@@ -73,7 +73,7 @@ function sizeOf(shape: Shape): number {
   const returns = 4 * (shape.io_max_concurrency + 1);
   region(shape.max_backends * Math.ceil(returns / 128) * 128);
   region(512);
-  region(32 * 128);
+  region(32 * 768);
   region(32 * 1024);
   region(shape.max_backends * 64 * 32);
   region(shape.max_files * 512);
@@ -321,7 +321,7 @@ function taking(): void {
         (layout.CTL_AT + layout.PgAioCtl.fields[name].offset) / 4;
       const over = (memory: WebAssembly.Memory) =>
         attach({ ...SMALL, io_method: 'sync', memory, shared });
-      const NEEDED = 1732608;
+      const NEEDED = 1753088;
 
       test('if it has just the bytes it needs', async () => {
         const pages = Math.ceil(NEEDED / 65536);

@@ -659,14 +659,14 @@ const SETTING_UP: readonly Row[] = [
   {
     sentence: 'takes no memory that is too small',
     code: 'PGAIO_MEMORY_SIZE',
-    message: 'shared memory has 65536 bytes and needs 1732608',
+    message: 'shared memory has 65536 bytes and needs 1753088',
     only: ONE_VARIANT,
     arrange: () => rejected(attach({ ...SMALL, memory: newMemory(1) })),
   },
   {
     sentence: 'refuses settings that need more than 4 GiB',
     code: 'PGAIO_MEMORY_LIMIT',
-    message: 'settings need 8875555049472 bytes of shared memory, the most is 4294901760',
+    message: 'settings need 8875555069952 bytes of shared memory, the most is 4294901760',
     sqlstate: '53200',
     only: ONE_VARIANT,
     arrange: () => rejected(attach({ ...SMALL, shared_buffers: 1073741823 })),

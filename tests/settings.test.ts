@@ -48,6 +48,7 @@ const INTEGERS = {
   io_max_workers: { min: 1, max: 32, fallback: '8' },
   io_worker_idle_timeout: { min: 0, max: 2147483647, unit: 'ms', fallback: '1min' },
   io_worker_launch_interval: { min: 0, max: 2147483647, unit: 'ms', fallback: '100ms' },
+  io_worker_concurrency: { min: 1, max: 16, fallback: '8' },
 } as const satisfies Partial<Record<SettingName, Range>>;
 type IntegerName = keyof typeof INTEGERS;
 
@@ -386,6 +387,7 @@ forEachMethod(
       'io_combine_limit',
       'io_max_workers',
       'io_min_workers',
+      'io_worker_concurrency',
       'io_worker_idle_timeout',
       'io_worker_launch_interval',
       'maintenance_io_concurrency',
@@ -443,6 +445,7 @@ forEachMethod(
         ['io_min_workers', 2, '2'],
         ['io_worker_idle_timeout', '90s', '90s'],
         ['io_worker_launch_interval', 0, '0ms'],
+        ['io_worker_concurrency', 1, '1'],
         ['io_workers', 1, '1'],
       ] as const) {
         pg.set(name, value);

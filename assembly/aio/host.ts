@@ -123,6 +123,22 @@ export declare function uring_taken(ring: u32): i32;
 @external("pgaio", "uring_leave")
 export declare function uring_leave(ring: u32): i32;
 
+// Several I/Os of one worker's under way at once, on files opened past the page cache.
+
+/**
+ * Starts those PgAioKernelIo, of the KAIO_MAX at `ios`, whose bits are set in `places`, lowest
+ * first. How many were started; -errno if not even the first, ENOSYS where it never will.
+ */
+@external("pgaio", "kaio_start")
+export declare function kaio_start(ios: usize, places: u32): i32;
+
+/**
+ * Waits until one of them has ended, and answers how many have since: for each its place and bytes
+ * or -errno, two words, at `events`. At most `most`.
+ */
+@external("pgaio", "kaio_finish")
+export declare function kaio_finish(events: usize, most: u32): i32;
+
 // Sim build only: the scheduler of the explorer decides who runs on.
 
 /** Another thread may be scheduled here. */

@@ -9,10 +9,11 @@
  */
 import { E_NO_BACKEND, OK, fail } from "../errors";
 import { uringForgetThread, uringHas, uringTakeOver } from "../method/io_uring";
+import { kaioHas, kaioMoveTo } from "../method/kaio";
 import { methodLeaveBackend } from "../method/method";
 import {
-  executeUndertaken, forgetSpinner, queueHolds, recountWorkers, removeWorker, undertake,
-  wakeAllWorkers, workerAt,
+  WORKER_FREE, executeUndertaken, forgetSpinner, kernelIos, loseWorker, queueHolds,
+  recountWorkers, removeWorker, undertake, wakeAllWorkers, workerAt,
 } from "../method/worker";
 import { futexWake, storeRelease32, storeRelease64 } from "../shm/atomics";
 import {
@@ -62,8 +63,8 @@ export function pgaio_thread_ended(number: u32): i32 {
   breakPartitions(thread);
   for (let id: u32 = 0; id < MAX_IO_WORKERS; id++) {
     const slot = workerAt(id);
-    if (slot.in_use == 0 || (slot.thread != thread && slot.starter != thread)) continue;
-    takeOver(changetype<PgAioPlace>(workerAt(id)), id);
+    if (slot.in_use == WORKER_FREE || (slot.thread != thread && slot.starter != thread)) continue;
+    takeOverWorker(id);
     slots++;
   }
   for (let procno: u32 = 0; procno < max_backends; procno++) {
@@ -90,7 +91,7 @@ function inherit(slot: PgAioBackend): void {
   slot.heir = my_procno;
   my_backend.estates++;
   storeRelease32(slotWord(slot), SLOT_DEAD);
-  if (io_method != IOMETHOD_IO_URING) takeOver(changetype<PgAioPlace>(slot), -1);
+  if (io_method != IOMETHOD_IO_URING) takeOver(changetype<PgAioPlace>(slot));
 }
 
 /** What a dead backend was the heir of comes along. */
@@ -105,11 +106,31 @@ function inheritFrom(dead: u32): void {
   backendAt(dead).estates = 0;
 }
 
+/** Finishes all that a dead worker had; should this thread end meanwhile, its heir goes on here. */
+function takeOverWorker(id: u32): void {
+  const slot = workerAt(id);
+  const place = changetype<PgAioPlace>(slot);
+  const kernel = kernelIos(slot);
+  assert(changetype<usize>(place) != changetype<usize>(my_place));
+  lockAcquire(worker_control_at);
+  loseWorker(id);
+  lockRelease(worker_control_at);
+  takeOver(place);
+  let more = true;
+  while (more) { // each round one I/O less is under way there
+    lockAcquire(worker_control_at);
+    more = kaioMoveTo(place, kernel);
+    if (!more) removeWorker(id);
+    lockRelease(worker_control_at);
+    if (more) takeOver(place);
+  }
+}
+
 /**
- * Executes or finishes the I/O that a dead thread had undertaken for another; `worker` is its slot
- * as an I/O worker, or -1. Should this thread end meanwhile, it is found with the same note.
+ * Executes or finishes the I/O that a dead thread had undertaken for another. Should this thread
+ * end meanwhile, it is found with the same note.
  */
-function takeOver(dead: PgAioPlace, worker: i32): void {
+function takeOver(dead: PgAioPlace): void {
   assert(changetype<usize>(dead) != changetype<usize>(my_place));
   lockAcquire(worker_control_at);
   const io = dead.io;
@@ -118,7 +139,6 @@ function takeOver(dead: PgAioPlace, worker: i32): void {
     && !isHeld(handleAt(io), changetype<usize>(dead));
   if (mine) undertake(io, dead.generation); // read anew it could be that of the owner's next I/O
   dead.io = NONE;
-  if (worker >= 0) removeWorker(worker);
   lockRelease(worker_control_at);
   // It may have completed it and not have woken the waiters; the owner has then reclaimed it alone.
   if (io != NONE) futexWake(changetype<usize>(handleAt(io)) + offsetof<PgAioHandle>("state"), -1);
@@ -224,7 +244,9 @@ function isHeld(ioh: PgAioHandle, except: usize): bool {
   if (queueHolds(handleId(ioh))) return true;
   for (let worker: u32 = 0; worker < MAX_IO_WORKERS; worker++) {
     const place = changetype<PgAioPlace>(workerAt(worker));
-    if (changetype<usize>(place) != except && isUndertaken(place, ioh)) return true;
+    if (changetype<usize>(place) == except) continue;
+    if (isUndertaken(place, ioh)) return true;
+    if (kaioHas(kernelIos(workerAt(worker)), ioh)) return true;
   }
   for (let procno: u32 = 0; procno < max_backends; procno++) {
     const place = changetype<PgAioPlace>(backendAt(procno));

@@ -77,6 +77,7 @@ export const MAX_IO_WORKERS: u32 = 32;
 export const NUM_BUFFER_PARTITIONS: u32 = 128; // locks of the buffer mapping table
 export const WRITE_SLOTS_MAX: u32 = 32; // writes of buffers under way at once
 export const SYNC_REQUESTS: u32 = 4096; // segments that were written and not synced yet
+export const KAIO_MAX: u32 = 16; // I/Os that one worker has under way at once
 export const IO_WORKER_QUEUE_SIZE: u32 = 64; // handles waiting for a worker, a power of two
 
 // Flags of a read of buffers, and cb_data of the page callbacks (bufmgr.h: READ_BUFFERS_*).
@@ -117,6 +118,7 @@ export const EIO: i32 = 5;
 export const EBADF: i32 = 9;
 export const EAGAIN: i32 = 11;
 export const EBUSY: i32 = 16;
+export const ENOSYS: i32 = 38;
 export const ECANCELED: i32 = 125;
 
 /** `no handle`, `no owner` in lists of indices. */

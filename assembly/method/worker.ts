@@ -1,3 +1,4 @@
+// @layout
 /**
  * Method WORKER: I/O workers, threads that do nothing but execute I/O (method_worker.c of
  * PostgreSQL's development version). A submission puts handles into a bounded queue and wakes one
@@ -26,6 +27,9 @@ import {
 import { backendAt, ctl, handleAt, handleId, worker_control_at, workers_at } from "../shm/layout";
 import { lockAcquire, lockHolder, lockRelease, lockSpin } from "../shm/lock";
 import { WORKER_BYTES, WORKER_CONTROL_BYTES } from "../shm/sizes";
+import {
+  KERNEL_IOS_BYTES, PgAioKernelIos, kaioFinish, kaioHold, kaioRoom, kaioStart, kaioTakes,
+} from "./kaio";
 
 /** Everything but `pool_doorbell`, `stop` and `spinner` is read and written under `lock`. */
 @unmanaged export class PgAioWorkerControl {
@@ -51,14 +55,22 @@ if (offsetof<PgAioWorkerControl>("entries") + 4 * IO_WORKER_QUEUE_SIZE > WORKER_
   host_callbacks: u32; // 12
   io: i32; //             16
   generation: u64; //     24
-  in_use: u32; //         32  1 while a thread has this slot
-  thread: u32; //         36  that thread
+  in_use: u32; //         32  WORKER_*
+  thread: u32; //         36  who has the slot
   wake: u32; //           40  futex word: how often it was woken, wraps
   asleep: u32; //         44  1 while it sleeps on `wake`, or is about to
   executed: u64; //       48  I/Os it has executed
   starter: u32; //        56  thread that started it, with which it ends
+  kernel: u64; //         64  PgAioKernelIos
 }
-if (offsetof<PgAioWorker>() > WORKER_BYTES) ERROR("PgAioWorker outgrew its place");
+if (offsetof<PgAioWorker>("kernel") + KERNEL_IOS_BYTES > WORKER_BYTES) {
+  ERROR("PgAioWorker outgrew its place");
+}
+
+export const WORKER_FREE: u32 = 0;
+export const WORKER_RUNNING: u32 = 1;
+/** Its thread has ended; `thread` finishes what that had. */
+export const WORKER_DEAD: u32 = 2;
 
 const QUEUE_MASK: u32 = IO_WORKER_QUEUE_SIZE - 1;
 /** One entry stays empty, as in PostgreSQL: head = tail means empty. */
@@ -69,6 +81,9 @@ const QUEUE_MAX: u32 = IO_WORKER_QUEUE_SIZE - 1;
 }
 @inline export function workerAt(id: u32): PgAioWorker {
   return changetype<PgAioWorker>(workers_at + <usize>id * WORKER_BYTES);
+}
+@inline export function kernelIos(slot: PgAioWorker): PgAioKernelIos {
+  return changetype<PgAioKernelIos>(changetype<usize>(slot) + offsetof<PgAioWorker>("kernel"));
 }
 @inline function workersPlace(id: u32): usize { return changetype<usize>(workerAt(id)); }
 @inline function entryAt(number: u32): usize {
@@ -211,13 +226,14 @@ export function pgaio_init_worker(id: u32, starter: u32): i32 {
   assert(my_procno == NONE);
   const slot = workerAt(id);
   lockAcquire(worker_control_at);
-  const free = slot.in_use == 0;
+  const free = slot.in_use == WORKER_FREE;
   if (free) {
+    assert(kernelIos(slot).places == 0);
     slot.thread = my_thread;
     slot.starter = threadMark(starter);
     slot.io = NONE;
     slot.host_callbacks = 0;
-    slot.in_use = 1;
+    slot.in_use = WORKER_RUNNING;
     countWorkers();
   }
   lockRelease(worker_control_at);
@@ -235,11 +251,18 @@ export function pgaio_worker_main(id: u32): i32 {
   const mine = id < MAX_IO_WORKERS && workersPlace(id) == changetype<usize>(my_place);
   if (!mine) return fail(E_BAD_WORKER, NONE, 0, id);
   assert(my_procno == NONE);
-  while (true) { // each round executes an I/O or sleeps
-    const io = takeJob(id);
-    if (io != NONE) {
+  const slot = workerAt(id);
+  const kernel = kernelIos(slot);
+  while (true) { // each round an I/O ends, or it sleeps
+    takeWork(id);
+    if (slot.io != NONE) {
       executeUndertaken();
-      workerAt(id).executed++;
+      slot.executed++;
+      continue;
+    }
+    if (kernel.places != 0) {
+      slot.executed += kaioStart(kernel, fresh);
+      if (kernel.places != 0) slot.executed += kaioFinish(kernel);
       continue;
     }
     const reason = sleepIdle(id);
@@ -250,25 +273,27 @@ export function pgaio_worker_main(id: u32): i32 {
   }
 }
 
-/** Takes the oldest entry, and passes the wake-up on; NONE and idle if the queue is empty. */
-function takeJob(id: u32): i32 {
+/** Bits of those I/Os that were taken for the kernel and are not started yet. */
+let fresh: u32 = 0;
+
+/**
+ * Takes the oldest entry to execute it, or some to be under way together, and passes the wake-up
+ * on. Idle if there is nothing to take nor anything under way.
+ */
+function takeWork(id: u32): void {
   const control = workerControl();
-  let io = NONE;
+  const bit = (1 as u32) << id;
   let woken = NONE;
+  fresh = 0;
   lockAcquire(worker_control_at);
   assert(control.tail - control.head <= QUEUE_MAX);
-  control.idle &= ~((1 as u32) << id);
-  const head = controlWord(offsetof<PgAioWorkerControl>("head"));
-  while (control.head != control.tail && load<i32>(entryAt(control.head)) == NONE) {
-    storeRelease32(head, control.head + 1); // a waiter helped itself
-  }
+  control.idle &= ~bit;
+  skipTaken();
   if (control.head == control.tail) {
     control.grow = 0;
-    control.idle |= (1 as u32) << id;
+    if (kernelIos(workerAt(id)).places == 0) control.idle |= bit;
   } else {
-    io = load<i32>(entryAt(control.head));
-    undertake(io, generationOf(handleAt(io)));
-    storeRelease32(head, control.head + 1);
+    takeOldest(kernelIos(workerAt(id)));
     const left = control.tail - control.head;
     if (left > 0) {
       // Always, since who adds to a queue that is not empty wakes nobody; PostgreSQL's worker does
@@ -279,7 +304,51 @@ function takeJob(id: u32): i32 {
   }
   lockRelease(worker_control_at);
   if (woken != NONE) wake(woken);
-  return io;
+}
+
+/**
+ * One alone is executed by this thread, as is what the kernel does not do by itself; for that a
+ * worker with something under way leaves it to the others, who would have to wait for both.
+ */
+function takeOldest(kernel: PgAioKernelIos): void {
+  assert(isLocked());
+  const control = workerControl();
+  const room = kaioRoom(kernel);
+  let together: u32 = 0;
+  for (let number = control.head; number != control.tail && together < room; number++) {
+    const io = load<i32>(entryAt(number));
+    if (io == NONE) continue;
+    if (!kaioTakes(handleAt(io))) break;
+    together++;
+  }
+  if (together < 2 && kernel.places == 0) {
+    const io = load<i32>(entryAt(control.head));
+    undertake(io, generationOf(handleAt(io)));
+    advanceHead();
+    return;
+  }
+  for (; together > 0; together--) {
+    const io = load<i32>(entryAt(control.head));
+    fresh |= kaioHold(kernel, io, handleAt(io));
+    advanceHead();
+  }
+}
+
+/** The oldest entry goes: it is noted where this thread's heir finds it. Under the lock. */
+function advanceHead(): void {
+  assert(isLocked());
+  const control = workerControl();
+  storeRelease32(controlWord(offsetof<PgAioWorkerControl>("head")), control.head + 1);
+  skipTaken();
+}
+/** Entries that a waiter helped itself to. Under the lock. */
+function skipTaken(): void {
+  assert(isLocked());
+  const control = workerControl();
+  const head = controlWord(offsetof<PgAioWorkerControl>("head"));
+  while (control.head != control.tail && load<i32>(entryAt(control.head)) == NONE) {
+    storeRelease32(head, control.head + 1);
+  }
 }
 
 /** Asks for one more worker, once until it is answered or the queue ran empty. Under the lock. */
@@ -314,13 +383,15 @@ function sleepIdle(id: u32): i32 {
   if (spin_rounds > 0 && allIdle() && spin(tail, before)) return 0;
   if (loadAcquire32(controlWord(offsetof<PgAioWorkerControl>("stop"))) != 0) return 1;
   if (id >= ctl().io_max_workers) return 3;
-  // Woken between takeJob and here: `wake` moved on, or the queue did. Both are seen below.
+  // Woken between takeWork and here: `wake` moved on, or the queue did. Both are seen below.
   if (loadAcquire32(tail) != before || isWoken(id)) return 0;
-  if (park(slot, seen, SHORT_NS)) {
-    spin_rounds = SPIN_ROUNDS;
-    return 0;
+  if (allIdle()) {
+    if (park(slot, seen, SHORT_NS)) {
+      spin_rounds = SPIN_ROUNDS;
+      return 0;
+    }
+    spin_rounds = 0;
   }
-  spin_rounds = 0;
   const timeout = mayTimeOut(id) ? <i64>ctl().io_worker_idle_timeout * MS_NS : -1;
   if (!park(slot, seen, timeout) && mayTimeOut(id)) return 2;
   return 0;
@@ -356,14 +427,18 @@ function park(slot: PgAioWorker, seen: u32, ns: i64): bool {
   return ((loadAcquire32(controlWord(offsetof<PgAioWorkerControl>("idle"))) >>> id) & 1) == 0;
 }
 
+@inline function isRunning(id: u32): bool {
+  assert(id < MAX_IO_WORKERS);
+  const in_use = changetype<usize>(workerAt(id)) + offsetof<PgAioWorker>("in_use");
+  return loadAcquire32(in_use) == WORKER_RUNNING;
+}
+
 /** Only the highest-numbered worker above the minimum leaves for want of work, one by one. */
 function mayTimeOut(id: u32): bool {
   assert(id < MAX_IO_WORKERS);
   if (id < ctl().io_min_workers) return false;
   for (let other = id + 1; other < MAX_IO_WORKERS; other++) {
-    if (loadAcquire32(changetype<usize>(workerAt(other)) + offsetof<PgAioWorker>("in_use")) == 1) {
-      return false;
-    }
+    if (isRunning(other)) return false;
   }
   return true;
 }
@@ -378,10 +453,20 @@ function leaveWorker(id: u32): void {
   wakeAllWorkers(); // one that was told to wait for a higher one, or missed a job meant for this
 }
 
+/** Its thread has ended; this one finishes what it had. Under the lock. */
+export function loseWorker(id: u32): void {
+  assert(isLocked());
+  const slot = workerAt(id);
+  slot.thread = my_thread;
+  slot.in_use = WORKER_DEAD;
+  workerControl().idle &= ~((1 as u32) << id);
+  countWorkers();
+}
+
 /** Takes a worker off the books. Under the lock. */
 export function removeWorker(id: u32): void {
   assert(isLocked());
-  workerAt(id).in_use = 0;
+  workerAt(id).in_use = WORKER_FREE;
   workerControl().idle &= ~((1 as u32) << id);
   countWorkers();
 }
@@ -398,7 +483,7 @@ export function recountWorkers(): void {
 function countWorkers(): void {
   assert(isLocked());
   let count: u32 = 0;
-  for (let id: u32 = 0; id < MAX_IO_WORKERS; id++) count += workerAt(id).in_use;
+  for (let id: u32 = 0; id < MAX_IO_WORKERS; id++) count += <u32>isRunning(id);
   storeRelease32(controlWord(offsetof<PgAioWorkerControl>("nworkers")), count);
 }
 
@@ -406,7 +491,7 @@ function countWorkers(): void {
 export function wakeAllWorkers(): void {
   assert(workers_at != 0);
   for (let id: u32 = 0; id < MAX_IO_WORKERS; id++) {
-    if (workerAt(id).in_use == 1) wake(id);
+    if (isRunning(id)) wake(id);
   }
 }
 

@@ -1,3 +1,4 @@
+// @layout
 /**
  * The table of open files: under which path another thread can open what a FILE target means. A
  * number is an index and one; 0 is no file. Files beyond the table, or with longer paths, get
@@ -14,12 +15,16 @@ import { CTL_AT, FILE_BYTES } from "./sizes";
 
 @unmanaged export class PgAioFile {
   in_use: u32; //      0  1 while the file is open; written last, and first when it closes
-  flags: u32; //       4  as the host opened it, in its own encoding
+  flags: u32; //       4  FILE_*
   serial: u32; //      8  differs whenever the number stands for another opening
   path_bytes: u32; // 12
   owner: u32; //      16  procno + 1 of the backend that opened it
   path: u32; //       20  UTF-8, without an end mark (492 bytes)
 }
+/** How a file was opened. */
+export const FILE_WRITES: u32 = 1; // for writing, too
+export const FILE_DIRECT: u32 = 2; // past the page cache
+
 const PATH_MAX: u32 = FILE_BYTES - <u32>offsetof<PgAioFile>("path");
 if (PATH_MAX < 256) ERROR("a path has no room in PgAioFile");
 
@@ -29,6 +34,11 @@ if (PATH_MAX < 256) ERROR("a path has no room in PgAioFile");
 /** Whether another thread can open file `number`. */
 export function fileKnown(number: u32): bool {
   return number - 1 < max_files && loadAcquire32(fileAt(number)) == 1;
+}
+
+/** Whether file `number` was opened past the page cache. */
+export function fileIsDirect(number: u32): bool {
+  return fileKnown(number) && (changetype<PgAioFile>(fileAt(number)).flags & FILE_DIRECT) != 0;
 }
 
 /** Takes a number for a file: its path are `bytes` bytes of callers' memory at `path`. */

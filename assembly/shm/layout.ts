@@ -32,7 +32,7 @@ import {
 } from "./sizes";
 
 /** Raised whenever a field below or in a structure moves. */
-export const LAYOUT_VERSION: u32 = 13;
+export const LAYOUT_VERSION: u32 = 14;
 export const SHMEM_MAGIC: u32 = 0x49414750; // "PGAI" in a dump
 
 const FRAME_ALIGN: u64 = 4096; // O_DIRECT on any device
@@ -102,7 +102,8 @@ export const CTL_READY: u32 = 2;
   uring_contexts: u32; //     216  offset of PgAioUringContext[max_backends], with io_uring
   uring_memory: u32; //       220  offset of the backends' rings, with io_uring
   fixed_buffers: u32; //      224  FIXED_*, for io_uring
-  host_callbacks: u32; //     228  phases of host callbacks 32 .. 63, a byte each (32 bytes)
+  io_worker_concurrency: u32; // 228  I/Os one worker has under way at the most
+  host_callbacks: u32; //     232  phases of host callbacks 32 .. 63, a byte each (32 bytes)
 }
 if (offsetof<PgAioCtl>("host_callbacks") + 32 > CTL_BYTES) ERROR("PgAioCtl outgrew its place");
 

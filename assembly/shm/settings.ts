@@ -9,7 +9,7 @@ import { E_BAD_SETTING, E_SETTING_LATE, OK, fail } from "../errors";
 import { loadAcquire32, storeRelease32 } from "./atomics";
 import { PgAioCtl } from "./layout";
 import { CTL_AT } from "./sizes";
-import { IOMETHOD_HOST, IOMETHOD_SYNC, MAX_IO_WORKERS, PG_IOV_MAX } from "../aio/types";
+import { IOMETHOD_HOST, IOMETHOD_SYNC, KAIO_MAX, MAX_IO_WORKERS, PG_IOV_MAX } from "../aio/types";
 
 export const GUC_IO_METHOD: u32 = 0;
 export const GUC_IO_MAX_CONCURRENCY: u32 = 1; // handles per backend; -1 derives it
@@ -37,7 +37,8 @@ export const GUC_RING: u32 = 22; // where io_uring's rings lie: RING_*
 export const GUC_EFFECTIVE_IO_CONCURRENCY: u32 = 23; // I/Os at once of a read stream
 export const GUC_MAINTENANCE_IO_CONCURRENCY: u32 = 24; // the same for READ_STREAM_MAINTENANCE
 export const GUC_FIXED_BUFFERS: u32 = 25; // what is registered with each ring: FIXED_*
-export const GUC_COUNT: u32 = 26;
+export const GUC_IO_WORKER_CONCURRENCY: u32 = 26; // I/Os one worker has under way
+export const GUC_COUNT: u32 = 27;
 
 export const RING_CHECKED: u32 = 0; // with the host, which looks at each entry
 export const RING_SHARED: u32 = 1; // in the linear memory
@@ -109,6 +110,7 @@ export function publishSettings(to: PgAioCtl): void {
   to.io_max_workers = 8;
   to.io_worker_idle_timeout = 60000;
   to.io_worker_launch_interval = 100;
+  to.io_worker_concurrency = 8;
 }
 
 /** Takes the settings of a memory that is ready: they outrank this instance's wishes. */
@@ -158,6 +160,7 @@ function inRange(guc: u32, value: i32): bool {
     case GUC_IO_MAX_WORKERS: return value >= 1 && value <= <i32>MAX_IO_WORKERS;
     case GUC_IO_WORKER_IDLE_TIMEOUT:
     case GUC_IO_WORKER_LAUNCH_INTERVAL: return value >= 0;
+    case GUC_IO_WORKER_CONCURRENCY: return value >= 1 && value <= <i32>KAIO_MAX;
     case GUC_SEGMENT_SIZE: return value >= 1;
     case GUC_MAX_FILES: return value >= 1 && value <= 65536;
     case GUC_CALLBACKS_EVERYWHERE: return true;
@@ -261,6 +264,7 @@ function wordOf(guc: u32): usize {
     case GUC_IO_WORKER_LAUNCH_INTERVAL: {
       return CTL_AT + offsetof<PgAioCtl>("io_worker_launch_interval");
     }
+    case GUC_IO_WORKER_CONCURRENCY: return CTL_AT + offsetof<PgAioCtl>("io_worker_concurrency");
     default: return 0;
   }
 }

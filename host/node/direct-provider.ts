@@ -190,7 +190,12 @@ function bindNative(memory: WebAssembly.Memory, shim: BoundShim): WasiIo {
       view.setUint32(moved, done, true);
       return WASI_SUCCESS;
     };
-  return { ...plain, fd_pread: transfer(shim.read), fd_pwrite: transfer(shim.write) };
+  return {
+    ...plain,
+    fd_pread: transfer(shim.read),
+    fd_pwrite: transfer(shim.write),
+    kernelAio: shim,
+  };
 }
 
 function bindDescriptors(memory: WebAssembly.Memory): WasiIo {

@@ -7,10 +7,10 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { errnoName, strerror } from '../../bindings/errno.ts';
 import { AioUnavailableError } from '../../bindings/errors.ts';
-import type { UringHost } from '../../bindings/host.ts';
+import type { KernelAio, UringHost } from '../../bindings/host.ts';
 
 /** The functions of host/uring/addon.c for one linear memory; results below 0 are -errno. */
-export interface BoundShim {
+export interface BoundShim extends KernelAio {
   setup: UringHost['setup'];
   enter: UringHost['enter'];
   reap: UringHost['reap'];

@@ -5,6 +5,7 @@
  * When a thread's environment goes, its I/O is waited for first: the kernel writes into the linear
  * memory until then, and cancels what a thread leaves behind.
  */
+#include "kaio.h"
 #include "ring.h"
 
 #define NAPI_VERSION 8
@@ -30,6 +31,7 @@ struct attachment {
   struct memory *memory; /* NULL: free */
   napi_ref bound; /* to what `bind` gave; strong once it made a ring, which needs the memory */
   bool has_ring;
+  struct kaio *kaio; /* NULL until it is used */
   uintptr_t serial; /* how often it was taken: a finalizer that comes late means another one */
   struct environment *environment;
 };
@@ -312,10 +314,33 @@ static napi_value write_(napi_env env, napi_callback_info info) {
   return transfer_(env, info, true);
 }
 
+/* Several at once: kaio.h. */
+
+/* start(entries, places): how many, or -errno; -ENOSYS where there is no such thing for us. */
+static napi_value start_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct attachment *attachment = call.attachment;
+  if (attachment->memory == NULL) return integer(env, -ERR_INVAL);
+  if (attachment->kaio == NULL) attachment->kaio = kaio_open();
+  if (attachment->kaio == NULL) return integer(env, -ERR_NOSYS);
+  return integer(env, kaio_submit(attachment->kaio, attachment->memory, number(env, &call, 0),
+    number(env, &call, 1)));
+}
+/* finish(events, most): how many have ended since, at least one; or -errno. */
+static napi_value finish_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct attachment *attachment = call.attachment;
+  if (attachment->memory == NULL || attachment->kaio == NULL) return integer(env, -ERR_INVAL);
+  return integer(env, kaio_wait(attachment->kaio, attachment->memory, number(env, &call, 0),
+    number(env, &call, 1)));
+}
+
 /* Memories. */
 
 static void detach(napi_env env, struct attachment *attachment) {
   if (attachment->memory == NULL) return;
+  kaio_close(attachment->kaio);
+  attachment->kaio = NULL;
   memory_detach(attachment->memory, attachment->has_ring);
   attachment->memory = NULL;
   napi_delete_reference(env, attachment->bound);
@@ -359,6 +384,7 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
   if (attachment->memory == NULL) return integer(env, -ERR_MFILE);
   attachment->environment = environment;
   attachment->has_ring = false;
+  attachment->kaio = NULL;
   napi_value bound;
   napi_create_object(env, &bound);
   napi_set_named_property(env, bound, "memory", call.values[0]);
@@ -376,6 +402,8 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
   add(env, bound, "unlisten", unlisten_, attachment);
   add(env, bound, "read", read_, attachment);
   add(env, bound, "write", write_, attachment);
+  add(env, bound, "start", start_, attachment);
+  add(env, bound, "finish", finish_, attachment);
   add(env, bound, "unbind", unbind_, attachment);
   return bound;
 }

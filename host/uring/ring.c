@@ -5,9 +5,6 @@ static struct memory memories[MEMORIES];
 static struct ring rings[RINGS];
 static uint32_t tables_lock;
 
-#define LOAD(at) __atomic_load_n((at), __ATOMIC_SEQ_CST)
-#define STORE(at, value) __atomic_store_n((at), (value), __ATOMIC_SEQ_CST)
-
 static bool try_lock(uint32_t *word) { return __atomic_exchange_n(word, 1, __ATOMIC_SEQ_CST) == 0; }
 static void unlock(uint32_t *word) { STORE(word, 0); }
 /* Sections below it are a few hundred instructions, and a thread is never ended in native code. */
@@ -65,8 +62,7 @@ bool in_memory(const struct memory *memory, uint64_t address, uint64_t bytes) {
   return address >= base && address - base <= memory->bytes
     && bytes <= memory->bytes - (address - base);
 }
-/* Whether [at, at + bytes) lies in the linear memory and is aligned for what is read there. */
-static bool is_place(const struct memory *memory, uint32_t at, uint64_t bytes, uint32_t align) {
+bool is_place(const struct memory *memory, uint32_t at, uint64_t bytes, uint32_t align) {
   return at % align == 0 && at <= memory->bytes && bytes <= memory->bytes - at;
 }
 
@@ -683,10 +679,8 @@ struct wasi_iovec {
 };
 enum { RW_MAX = 0x7ffff000 };
 
-/* Reads or writes over WASI's iovecs. Bytes, or -errno. */
-long transfer(struct memory *memory, bool write, int fd, uint32_t iovs, uint32_t count,
-  uint64_t at) {
-  struct kernel_iovec iovecs[IOV_MAX_ENTRIES];
+int copy_iovecs(const struct memory *memory, uint32_t iovs, uint32_t count,
+  struct kernel_iovec *to) {
   if (count > IOV_MAX_ENTRIES) count = IOV_MAX_ENTRIES;
   if (!is_place(memory, iovs, (uint64_t)count * sizeof(struct wasi_iovec), 4)) return -ERR_FAULT;
   const struct wasi_iovec *from = (const struct wasi_iovec *)(memory->base + iovs);
@@ -694,11 +688,19 @@ long transfer(struct memory *memory, bool write, int fd, uint32_t iovs, uint32_t
   for (uint32_t i = 0; i < count; i++) {
     uint32_t base = LOAD(&from[i].at), length = LOAD(&from[i].length);
     if (!is_place(memory, base, length, 1)) return -ERR_FAULT;
-    iovecs[i].base = (uint64_t)(uintptr_t)(memory->base + base);
-    iovecs[i].length = length < left ? length : left;
-    left -= iovecs[i].length;
+    to[i].base = (uint64_t)(uintptr_t)(memory->base + base);
+    to[i].length = length < left ? length : left;
+    left -= to[i].length;
   }
-  return system_call(write ? SYS_PWRITEV : SYS_PREADV, fd, (long)iovecs, count, (long)at, 0, 0);
+  return (int)count;
+}
+
+long transfer(struct memory *memory, bool write, int fd, uint32_t iovs, uint32_t count,
+  uint64_t at) {
+  struct kernel_iovec iovecs[IOV_MAX_ENTRIES];
+  int copied = copy_iovecs(memory, iovs, count, iovecs);
+  if (copied < 0) return copied;
+  return system_call(write ? SYS_PWRITEV : SYS_PREADV, fd, (long)iovecs, copied, (long)at, 0, 0);
 }
 
 /* What O_DIRECT asks of memory and of offset and length, 0 where the kernel does not say. */

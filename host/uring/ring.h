@@ -97,6 +97,12 @@ enum { STAGE_READY, STAGE_SETUP, STAGE_OPERATIONS, STAGE_FEATURES, STAGE_MAP };
 void ring_probe(int32_t *out);
 
 bool in_memory(const struct memory *memory, uint64_t address, uint64_t bytes);
+/* Whether [at, at + bytes) lies in the linear memory and is aligned for what is read there. */
+bool is_place(const struct memory *memory, uint32_t at, uint64_t bytes, uint32_t align);
+/* The core's iovecs as the kernel's, looked at as they are copied. How many, or -errno. */
+int copy_iovecs(const struct memory *memory, uint32_t iovs, uint32_t count,
+  struct kernel_iovec *to);
+/* Blocking I/O over the core's iovecs. Bytes, or -errno. */
 long transfer(struct memory *memory, bool write, int fd, uint32_t iovs, uint32_t count,
   uint64_t at);
 int direct_alignment(int fd, uint32_t *memory_align, uint32_t *offset_align);

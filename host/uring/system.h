@@ -17,6 +17,10 @@ enum {
   SYS_MUNMAP = 11,
   SYS_MADVISE = 28,
   SYS_FCNTL = 72,
+  SYS_IO_SETUP = 206,
+  SYS_IO_DESTROY = 207,
+  SYS_IO_GETEVENTS = 208,
+  SYS_IO_SUBMIT = 209,
   SYS_PPOLL = 271,
   SYS_PREADV = 295,
   SYS_PWRITEV = 296,
@@ -30,6 +34,10 @@ enum {
   SYS_MUNMAP = 215,
   SYS_MADVISE = 233,
   SYS_FCNTL = 25,
+  SYS_IO_SETUP = 0,
+  SYS_IO_DESTROY = 1,
+  SYS_IO_SUBMIT = 2,
+  SYS_IO_GETEVENTS = 4,
   SYS_PPOLL = 73,
   SYS_PREADV = 69,
   SYS_PWRITEV = 70,
@@ -41,6 +49,10 @@ enum {
 #endif
 enum { DUPFD_CLOEXEC = 1030, RLIMIT_MEMLOCK = 8, ADVICE_HUGEPAGE = 14 };
 enum { SYS_URING_SETUP = 425, SYS_URING_ENTER = 426, SYS_URING_REGISTER = 427 };
+
+/* What others may be writing is read once. */
+#define LOAD(at) __atomic_load_n((at), __ATOMIC_SEQ_CST)
+#define STORE(at, value) __atomic_store_n((at), (value), __ATOMIC_SEQ_CST)
 
 /* Makes a system call: its result, or -errno. */
 static inline long system_call(long number, long a, long b, long c, long d, long e, long f) {
@@ -110,6 +122,31 @@ struct kernel_iovec {
   uint64_t base;
   uint64_t length;
 };
+
+/* linux/aio_abi.h; both architectures are little-endian */
+struct iocb {
+  uint64_t data;
+  uint32_t key;
+  uint32_t rw_flags;
+  uint16_t opcode;
+  int16_t priority;
+  uint32_t fd;
+  uint64_t address;
+  uint64_t count;
+  int64_t offset;
+  uint64_t reserved;
+  uint32_t flags;
+  uint32_t event_fd;
+};
+_Static_assert(sizeof(struct iocb) == 64, "the kernel's request has 64 bytes");
+struct io_event {
+  uint64_t data;
+  uint64_t request;
+  int64_t result;
+  int64_t result2;
+};
+_Static_assert(sizeof(struct io_event) == 32, "the kernel's event has 32 bytes");
+enum { IOCB_PREADV = 7, IOCB_PWRITEV = 8 };
 
 /* linux/io_uring.h */
 struct uring_sqe {

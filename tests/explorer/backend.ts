@@ -17,6 +17,11 @@ export interface Habits {
   /** May sleep on the doorbell: there is always somebody else who executes what is queued. */
   readonly loop: boolean;
 }
+/**
+ * Whether other threads can use a descriptor of this one's, or have to open the file again; and
+ * whether its file was opened past the page cache, so that several I/Os can be under way at once.
+ */
+export type FileKind = 'common' | 'own' | 'direct';
 export type Action =
   | 'start'
   | 'wait'
@@ -83,20 +88,20 @@ export class Backend {
   pending: Io[] = [];
   finished = 0;
 
-  readonly ownFiles: boolean;
+  readonly #files: FileKind;
 
-  constructor(world: World, thread: Thread, board: Board, ownFiles: boolean) {
+  constructor(world: World, thread: Thread, board: Board, files: FileKind) {
     this.world = world;
     this.thread = thread;
     this.board = board;
-    this.ownFiles = ownFiles;
+    this.#files = files;
   }
 
   /** Becomes a backend; false if all slots are taken. */
   *join(): Part<boolean> {
     const { world, thread } = this;
     yield* attach(world, thread);
-    const procno = yield* thread.invoke('pgaio_init_backend', this.ownFiles ? 1 : 0);
+    const procno = yield* thread.invoke('pgaio_init_backend', this.#files === 'own' ? 1 : 0);
     if (procno === world.layout.number('E_NO_SLOT')) return false;
     if (procno < 0) world.fail(`${thread.name}: pgaio_init_backend() = ${procno}`);
     thread.procno = procno;
@@ -112,11 +117,10 @@ export class Backend {
     for (let place = 0; place < places; place++) this.#places.push(place);
     this.#frames = yield* thread.ok('pgaio_frames_alloc', places);
     if (this.#frames === 0) world.fail(`${thread.name}: no frames are free`);
-    if (this.ownFiles) {
-      world.bytes.set([47, 97], this.#local);
-      const file = yield* thread.ok('pgaio_file_register', this.#local, 2, 0);
-      this.#file = file;
-    }
+    if (this.#files === 'common') return;
+    const flags = this.#files === 'direct' ? world.layout.number('FILE_DIRECT') : 0;
+    world.bytes.set([47, 97], this.#local);
+    this.#file = yield* thread.ok('pgaio_file_register', this.#local, 2, flags);
   }
   #file = 1;
 
@@ -130,7 +134,7 @@ export class Backend {
         yield* thread.ok('pgaio_frames_free', this.#frames, world.ctl('io_max_concurrency') + 1);
       }
     }
-    if (this.ownFiles && this.#frames !== 0) {
+    if (this.#files !== 'common' && this.#frames !== 0) {
       yield* thread.ok('pgaio_closing_fd', READ_FD);
       yield* thread.ok('pgaio_closing_fd', WRITE_FD);
       yield* thread.ok('pgaio_file_unregister', this.#file);
@@ -217,6 +221,7 @@ export class Backend {
     const offset = write ? handle * 128 : random.below(60000);
     const callbacks = random.once(4) ? 0 : 1;
     yield* thread.ok('pgaio_io_set_target_file', ioh, this.#file, 0, 0);
+    if (this.#files === 'direct') yield* thread.ok('pgaio_io_set_file', ioh, this.#file);
     if (callbacks === 1) yield* thread.ok('pgaio_io_register_callbacks', ioh, HCB_FILE, 0);
     const iovecs = yield* this.#fill(
       ioh,

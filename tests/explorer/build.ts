@@ -17,6 +17,8 @@ const LEFT_AT = [
   'wasi_snapshot_preview1.fd_sync',
   'wasi_snapshot_preview1.fd_datasync',
   'pgaio.reopen',
+  'pgaio.kaio_start',
+  'pgaio.kaio_finish',
 ];
 
 /** Text of every file of the core, by path. */

@@ -128,7 +128,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'nobody-wakes-for-the-dead',
     words: 'waiters whom the dead did not wake sleep on',
     program: 'aimed',
-    once: 10_000_000,
+    once: 30_000_000,
     replace: {
       'assembly/aio/sweep.ts': [
         ['  futexWake(changetype<usize>(ioh) +', '  if (false) futexWake(changetype<usize>(ioh) +'],
@@ -176,6 +176,50 @@ export const FAULTS: readonly Fault[] = [
           '  if (tagIs(desc, rel, block) && (bufState(desc) & BM_TAG_VALID) != 0) return true;\n',
           '  if (my_pinned > 0) return true;\n',
         ],
+      ],
+    },
+  },
+  {
+    name: 'let-go-before-it-ends',
+    words: 'a worker forgets what it has under way before that is completed, and ends',
+    program: 'togetherAimed',
+    once: 2_000_000,
+    replace: {
+      'assembly/method/kaio.ts': [
+        [
+          '    const ioh = handleAt(ioAt(kernel, place).io);\n    if (raw',
+          '    const ioh = handleAt(ioAt(kernel, place).io);\n' +
+            '    letGo(kernel, place);\n    if (raw',
+        ],
+        ['-4095), 0);\n    letGo(kernel, place);\n', '-4095), 0);\n'],
+      ],
+    },
+  },
+  {
+    name: 'one-of-several-taken-over',
+    words: 'of what a dead worker had under way only the first is finished',
+    program: 'togetherDeath',
+    replace: {
+      'assembly/aio/sweep.ts': [['    more = kaioMoveTo(place, kernel);\n', '    more = false;\n']],
+    },
+  },
+  {
+    name: 'under-way-and-settled',
+    words: 'an estate is settled although a worker has an I/O of it under way',
+    program: 'togetherDeath',
+    replace: {
+      'assembly/aio/sweep.ts': [
+        ['    if (kaioHas(kernelIos(workerAt(worker)), ioh)) return true;\n', '\n'],
+      ],
+    },
+  },
+  {
+    name: 'not-started',
+    words: 'what the kernel does not take is left lying',
+    program: 'together',
+    replace: {
+      'assembly/method/kaio.ts': [
+        ['    performSynchronously(ioh, ioh.fd);\n    letGo', '    letGo'],
       ],
     },
   },

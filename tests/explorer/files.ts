@@ -21,8 +21,13 @@ export const POISON = 0xee;
 const WASI_EINTR = 27;
 const WASI_EIO = 29;
 const WASI_ENOSPC = 51;
-const ERRNOS: Readonly<Record<number, number>> = { [WASI_EIO]: 5, [WASI_ENOSPC]: 28 };
+// As Linux does.
 const ENOENT = 2;
+const EINTR = 4;
+const EIO = 5;
+const EINVAL = 22;
+const ENOSPC = 28;
+const ENOSYS = 38;
 export const ECANCELED = 125;
 
 /** The byte of the file at `offset`. */
@@ -30,6 +35,13 @@ export const contentAt = (offset: number) => (offset * 167 + (offset >> 8) * 13 
 /** The byte `index` of what I/O `key` writes. */
 export const writtenAt = (key: number, index: number) => (key * 31 + index * 7 + 3) & 0xff;
 
+export interface Transfer {
+  readonly write: boolean;
+  readonly fd: number;
+  readonly iovs: number;
+  readonly count: number;
+  readonly offset: number;
+}
 interface Execution {
   readonly generation: number;
   readonly thread: Thread;
@@ -42,6 +54,8 @@ export class FakeFiles {
   readonly relation: Uint8Array;
   /** One in so many calls fails, is short, is interrupted; 0 never. */
   errors = 0;
+  /** Whether I/O workers can have several under way. */
+  kernel = false;
   /** Latest execution of each handle. */
   readonly executions: (Execution | undefined)[] = [];
   /** Raw result of each I/O that completed, and how often it was executed, by `keyOf`. */
@@ -91,6 +105,15 @@ export class FakeFiles {
     offset: number,
     to: number,
   ): number {
+    const raw = this.#execute(thread, { write, fd, iovs, count, offset });
+    if (raw === -EINTR) return WASI_EINTR;
+    if (raw < 0) return raw === -EIO ? WASI_EIO : WASI_ENOSPC;
+    this.#world.view.setUint32(to, raw, true);
+    return 0;
+  }
+
+  /** Bytes, or -errno. */
+  #execute(thread: Thread, { write, fd, iovs, count, offset }: Transfer): number {
     const world = this.#world;
     const handle = (iovs - this.#iovecs) / this.#sliceBytes;
     const generation = world.invariants.startExecution(thread, handle);
@@ -106,25 +129,70 @@ export class FakeFiles {
     const file = write ? WRITE_FD : READ_FD;
     if (fd !== file && fd !== REL_FD) world.fail(`descriptor ${fd} for handle ${handle}`);
     this.count++;
-    thread.ioHandle = handle;
-    thread.ioGeneration = generation;
-    if (this.#chance()) return WASI_EINTR;
-    if (this.#chance()) {
-      const errno = write ? WASI_ENOSPC : WASI_EIO;
-      thread.ioRaw = -(ERRNOS[errno] ?? 0);
-      return errno;
-    }
-    thread.ioRaw =
-      fd === REL_FD
+    if (this.#chance()) return -EINTR;
+    const raw = this.#chance()
+      ? -(write ? ENOSPC : EIO)
+      : fd === REL_FD
         ? this.#movePages(write, iovs, count, offset)
         : this.#move(handle, generation, write, iovs, count, offset);
-    world.view.setUint32(to, thread.ioRaw, true);
+    thread.ended.set(handle, { generation, raw });
     world.note(
       () =>
-        `${thread.name} ${write ? 'writes' : 'reads'} ${thread.ioRaw} bytes ` +
+        `${thread.name} ${write ? 'writes' : 'reads'} ${raw} bytes ` +
         `for ${handle} generation ${generation}`,
     );
-    return 0;
+    return raw;
+  }
+
+  // Several under way at once.
+
+  /** pgaio.kaio_start: some run at once, the others later, a few are not taken. */
+  start(thread: Thread, ios: number, places: number): number {
+    if (!this.kernel) return -ENOSYS;
+    const { view, random, layout } = this.#world;
+    const field = (at: number, name: string) => at + layout.at(`PgAioKernelIo.${name}`);
+    let count = 0;
+    for (let place = 0; places >>> place !== 0; place++) {
+      if (((places >>> place) & 1) === 0) continue;
+      if (this.errors > 0 && random.once(this.errors)) return count === 0 ? -EINVAL : count;
+      const at = ios + place * layout.number('KAIO_IO_BYTES');
+      const transfer = {
+        write: view.getUint16(field(at, 'writes'), true) === 1,
+        fd: view.getInt32(field(at, 'fd'), true),
+        iovs: view.getUint32(field(at, 'iovecs'), true),
+        count: view.getUint16(field(at, 'iov_length'), true),
+        offset: Number(view.getBigUint64(field(at, 'offset'), true)),
+      };
+      if (thread.underWay.has(place)) this.#world.fail(`${thread.name} uses place ${place} twice`);
+      const raw = random.once(3) ? this.#execute(thread, transfer) : undefined;
+      thread.underWay.set(place, { transfer, raw });
+      count++;
+    }
+    return count;
+  }
+
+  /** pgaio.kaio_finish: one of them at least. */
+  finish(thread: Thread, events: number, most: number): number {
+    const { view, random } = this.#world;
+    if (thread.underWay.size === 0) this.#world.fail(`${thread.name} waits for nothing`);
+    let count = 0;
+    for (const [place, { transfer, raw }] of [...thread.underWay]) {
+      const isLast = count === 0 && thread.underWay.size === 1;
+      if (count >= most || !(isLast || random.once(2))) continue;
+      thread.underWay.delete(place);
+      view.setUint32(events + 8 * count, place, true);
+      view.setInt32(events + 8 * count + 4, raw ?? this.#execute(thread, transfer), true);
+      count++;
+    }
+    return count > 0 ? count : this.finish(thread, events, most);
+  }
+
+  /** Of what a thread that ends has under way some still happens. */
+  drain(thread: Thread): void {
+    for (const { transfer, raw } of thread.underWay.values()) {
+      if (raw === undefined && this.#world.random.once(2)) this.#execute(thread, transfer);
+    }
+    thread.underWay.clear();
   }
 
   #move(
@@ -194,9 +262,8 @@ export class FakeFiles {
     const { layout, view, invariants } = this.#world;
     if (!this.#chance())
       return view.getInt32(invariants.handleAt(handle) + layout.at('PgAioHandle.fd'), true);
-    thread.ioHandle = handle;
-    thread.ioGeneration = invariants.startExecution(thread, handle);
-    thread.ioRaw = -ENOENT;
+    const generation = invariants.startExecution(thread, handle);
+    thread.ended.set(handle, { generation, raw: -ENOENT });
     return -ENOENT;
   }
 }

@@ -124,7 +124,11 @@ export class Invariants {
       'PgAioWorkerControl.tail',
       'PgAioWorkerControl.nworkers',
       'PgAioWorkerControl.entries',
+      'PgAioKernelIo.io',
+      'PgAioKernelIos.places',
+      'PgAioKernelIos.ios',
       'PgAioWorker.io',
+      'PgAioWorker.kernel',
       'PgAioWorker.wake',
       'PgAioWorker.in_use',
     ];
@@ -269,17 +273,17 @@ export class Invariants {
     const { files } = this.#world;
     const generation = this.generation(id);
     const raw = this.#handle(id, 'result');
-    const executed =
-      thread.ioHandle === id && thread.ioGeneration === generation && thread.ioRaw === raw;
+    const ended = thread.ended.get(id);
+    const executed = ended?.generation === generation && ended.raw === raw;
     if (!executed && raw !== -ECANCELED) {
-      const had = thread.ioHandle === id ? thread.ioRaw : 'nothing';
+      const had = ended?.raw ?? 'nothing';
       this.#world.fail(`${thread.name} completes ${id} with raw result ${raw}, had ${had} for it`);
     }
     const key = files.keyOf(id, generation);
     if (files.outcomes.has(key)) this.#world.fail(`${id} generation ${generation} ends twice`);
     files.outcomes.set(key, raw);
     this.#completer[id] = thread;
-    thread.ioHandle = -1;
+    thread.ended.delete(id);
   }
 
   #completedShared(thread: Thread, id: number): void {
@@ -346,13 +350,24 @@ export class Invariants {
   }
 
   #isUndertaken(id: number): boolean {
-    const bytes = this.#world.layout.number('WORKER_BYTES');
-    for (let worker = 0; worker < 32; worker++) {
-      if (this.#world.word(this.#workersAt + worker * bytes + this.#of('PgAioWorker_io')) === id)
-        return true;
-    }
+    for (let worker = 0; worker < 32; worker++) if (this.#workerHas(worker, id)) return true;
     for (let procno = 0; procno * this.#concurrency < this.#count; procno++) {
       if (this.#backend(procno, 'io') === id) return true;
+    }
+    return false;
+  }
+
+  /** Whether it executes that handle, or has it under way. */
+  #workerHas(worker: number, id: number): boolean {
+    const { layout } = this.#world;
+    const at = this.#workersAt + worker * layout.number('WORKER_BYTES');
+    if (this.#world.word(at + this.#of('PgAioWorker_io')) === id) return true;
+    const kernel = at + this.#of('PgAioWorker_kernel');
+    const ios = kernel + this.#of('PgAioKernelIos_ios') + this.#of('PgAioKernelIo_io');
+    const places = this.#world.word(kernel + this.#of('PgAioKernelIos_places'));
+    for (let place = 0; places >>> place !== 0; place++) {
+      const io = this.#world.word(ios + place * layout.number('KAIO_IO_BYTES'));
+      if (((places >>> place) & 1) === 1 && io === id) return true;
     }
     return false;
   }

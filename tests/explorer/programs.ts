@@ -3,7 +3,7 @@
  * In each, a host thread (a backend, too) does what a process's main thread does: it starts I/O
  * workers, tells itself of threads that ended, and at the end sends the workers home.
  */
-import { attach, Backend, Board, type Habits } from './backend.ts';
+import { attach, Backend, Board, type FileKind, type Habits } from './backend.ts';
 import { Changes, PoolUser } from './pool.ts';
 import type { Random } from './random.ts';
 import type { Part, Program, Settings, Thread, World } from './world.ts';
@@ -22,8 +22,7 @@ interface Plan {
   /** I/O workers come and go. */
   readonly pool: boolean;
   readonly board: number;
-  /** A descriptor means nothing to other threads: they open the file again. */
-  readonly ownFiles: boolean;
+  readonly files: FileKind;
   /** Rounds with the buffer pool instead of plain I/O; 0 none. */
   readonly buffers?: number;
 }
@@ -61,7 +60,7 @@ const BASE: Plan = {
   deaths: 0,
   pool: false,
   board: 6,
-  ownFiles: false,
+  files: 'common',
 };
 
 /** Some of the ways, to have more of each. */
@@ -79,11 +78,21 @@ const settings = (more: Settings): Settings => ({ ...SETTINGS, ...more });
 const deathPlan = (random: Random): Plan => ({
   ...BASE,
   settings: settings({ IO_MAX_CONCURRENCY: random.range(1, 3), MAX_BACKENDS: 5 }),
-  ownFiles: random.once(4),
+  files: random.once(4) ? 'own' : 'common',
   backends: 3,
   workers: random.below(3),
   habits: habits({ rounds: 16, most: 3, batches: random.range(1, 4), weights: waysOf(random) }),
   deaths: random.range(1, 6),
+});
+
+/** Workers have several I/Os under way at once. */
+const togetherPlan = (random: Random): Plan => ({
+  ...BASE,
+  settings: settings({ IO_MAX_CONCURRENCY: random.range(3, 7), MAX_BACKENDS: 5 }),
+  files: 'direct',
+  backends: random.range(1, 3),
+  workers: random.range(1, 3),
+  habits: habits({ rounds: 16, most: 6, batches: random.range(1, 3), weights: waysOf(random) }),
 });
 
 /** What takes part in each program, for a seed. */
@@ -92,7 +101,7 @@ export const PROGRAMS: Readonly<Record<string, (random: Random) => Plan>> = {
   exchange: (random) => ({
     ...BASE,
     settings: settings({ IO_MAX_CONCURRENCY: random.range(2, 4) }),
-    ownFiles: random.once(4),
+    files: random.once(4) ? 'own' : 'common',
     workers: random.below(3),
   }),
   /** Waiters that come while an I/O is only staged. */
@@ -160,8 +169,18 @@ export const PROGRAMS: Readonly<Record<string, (random: Random) => Plan>> = {
       MAX_BACKENDS: 5,
       DATA_CHECKSUMS: 0,
     }),
-    ownFiles: false,
+    files: 'common',
     buffers: 16,
+  }),
+  /** Workers that have several I/Os under way at once. */
+  together: (random) => togetherPlan(random),
+  /** The same, and threads end meanwhile. */
+  togetherDeath: (random) => ({ ...togetherPlan(random), deaths: random.range(1, 6) }),
+  /** The same at moments that are hard to hit. */
+  togetherAimed: (random) => ({
+    ...togetherPlan(random),
+    deaths: random.range(1, 6),
+    aimed: true,
   }),
   /** Workers that come when there is much to do, and leave when there is not. */
   pool: (random) => ({
@@ -200,6 +219,7 @@ export class Cast {
     this.#backendsLeft = plan.backends;
     this.#deaths = plan.deaths;
     world.files.errors = world.random.once(3) ? 0 : plan.errors;
+    world.files.kernel = plan.files === 'direct' && !world.random.once(8);
     world.onDeath = (dead) => this.#chooseTeller(dead);
     world.onRest = () => {
       for (const dead of world.untold) dead.teller = this.#host;
@@ -214,7 +234,7 @@ export class Cast {
   }
 
   *#backendProgram(thread: Thread): Program {
-    const backend = new Backend(this.world, thread, this.board, this.plan.ownFiles);
+    const backend = new Backend(this.world, thread, this.board, this.plan.files);
     if (!(yield* backend.join())) {
       if (this.world.deaths === 0) this.world.fail(`${thread.name} finds no slot`);
       this.#backendsLeft--; // those of the dead are not settled yet
@@ -288,9 +308,10 @@ export class Cast {
 
   *#hostProgram(thread: Thread): Program {
     const { world, plan } = this;
-    const backend = new Backend(world, thread, this.board, plan.ownFiles);
+    const backend = new Backend(world, thread, this.board, plan.files);
     if (!(yield* backend.join())) world.fail('the host finds no slot');
     if (plan.pool) yield* this.#shrinkTimes(thread);
+    if (plan.files === 'direct') yield* this.#limitTogether(thread);
     for (let id = 0; id < plan.workers; id++) this.#spawnWorker(id);
     const bell = world.ctl('worker_control') + world.layout.at('PgAioWorkerControl.pool_doorbell');
     let rung = world.word(bell);
@@ -361,6 +382,12 @@ export class Cast {
       else this.#backendsLeft--;
     }
     this.#planDeath();
+  }
+
+  *#limitTogether(thread: Thread): Part<void> {
+    const { layout, random } = this.world;
+    const most = random.pick([1, 2, 3, 8]);
+    yield* thread.ok('pgaio_set_guc', layout.number('GUC_IO_WORKER_CONCURRENCY'), most);
   }
 
   *#shrinkTimes(thread: Thread): Part<void> {

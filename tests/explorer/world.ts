@@ -6,7 +6,7 @@
  */
 
 import type { Fault } from './faults.ts';
-import { FakeFiles, REL_FD } from './files.ts';
+import { FakeFiles, REL_FD, type Transfer } from './files.ts';
 import { Invariants } from './invariants.ts';
 import type { Layout } from './layout.ts';
 import type { Random } from './random.ts';
@@ -68,11 +68,12 @@ export class Thread {
   heldUntil = 0;
   priority = 0;
   condition: () => boolean = () => true;
-  /** The system call it is in, or the last one. */
-  ioHandle = -1;
-  ioGeneration = 0;
-  ioRaw = 0;
+  /** The system call it is in. */
   inIo: (() => void) | undefined;
+  /** By place: what the kernel has of it, and how that ended if it has. */
+  readonly underWay = new Map<number, { transfer: Transfer; raw: number | undefined }>();
+  /** By handle: results of system calls that it has not completed yet. */
+  readonly ended = new Map<number, { generation: number; raw: number }>();
 
   readonly number: number;
   readonly name: string;
@@ -264,6 +265,10 @@ export class World {
         fd_advise: () => WASI_ENOSYS,
       },
       pgaio: {
+        kaio_start: (ios: number, places: number) =>
+          this.#systemCall(thread, () => this.files.start(thread, ios, places)),
+        kaio_finish: (events: number, most: number) =>
+          this.#systemCall(thread, () => this.files.finish(thread, events, most)),
         reopen: (id: number) => this.#systemCall(thread, () => this.files.reopen(thread, id)),
         report: () => undefined,
         callback: () => -1,
@@ -429,6 +434,7 @@ export class World {
     if (victim === undefined || victim.status === 'done' || victim.status === 'dead') return;
     // What it had asked the kernel for may still happen.
     if (victim.inIo !== undefined && this.random.once(2)) victim.inIo();
+    this.files.drain(victim);
     this.#unready(victim);
     this.#held = this.#held.filter((other) => other !== victim);
     if (this.#next === victim) this.#next = undefined;

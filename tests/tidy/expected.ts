@@ -3,6 +3,8 @@
 /** Imports of the core besides its memory: everything it asks of a host. */
 export const CORE_IMPORTS = [
   'pgaio.callback (i32 i32 i32 i32 i32) -> i32',
+  'pgaio.kaio_finish (i32 i32) -> i32',
+  'pgaio.kaio_start (i32 i32) -> i32',
   'pgaio.reopen (i32) -> i32',
   'pgaio.segment_close (i32) -> i32',
   'pgaio.segment_open (i32 i32 i32 i32) -> i32',

@@ -40,31 +40,43 @@ function Queue({ now }: { readonly now: MemoryView }) {
   );
 }
 
+/** Handles that the worker at `at` has with the kernel. */
+function underWay(now: MemoryView, at: number): number[] {
+  const kernel = at + WORKER.fields.kernel.offset;
+  const places = now.field(layout.PgAioKernelIos, kernel, 'places');
+  const ios = kernel + layout.PgAioKernelIos.fields.ios.offset;
+  return Array.from({ length: layout.KAIO_MAX }, (_, place) => place)
+    .filter((place) => ((places >>> place) & 1) === 1)
+    .map((place) => now.field(layout.PgAioKernelIo, ios + place * layout.KAIO_IO_BYTES, 'io'));
+}
+
 function Workers({ now }: { readonly now: MemoryView }) {
   const rows = Array.from({ length: layout.MAX_IO_WORKERS }, (_, id) => {
     const at = now.ctl('workers') + id * layout.WORKER_BYTES;
     const field = (name: string): number => now.field(WORKER, at, name);
-    if (field('in_use') === 0 && field('executed') === 0) return null;
+    if (field('in_use') === layout.WORKER_FREE && field('executed') === 0) return null;
     const io = field('io');
-    const doing = io < 0 ? (field('asleep') === 1 ? 'sleeps' : 'looks for work') : 'executes';
-    const handle =
-      io < 0
-        ? null
-        : h(
-            'button',
-            {
-              type: 'button',
-              class: 'link',
-              onClick: () => choose({ view: 'machine', handle: io }),
-            },
-            `handle ${io}, ${nameOf(STATE_NAMES, now.u32(now.handleAt(io)))}`,
-          );
+    const ios = io < 0 ? underWay(now, at) : [io];
+    const idle = field('asleep') === 1 ? 'sleeps' : 'looks for work';
+    const doing = io >= 0 ? 'executes' : ios.length > 0 ? `has ${ios.length} under way` : idle;
+    const handles = ios.map((handle) =>
+      h(
+        'button',
+        {
+          key: handle,
+          type: 'button',
+          class: 'link',
+          onClick: () => choose({ view: 'machine', handle }),
+        },
+        `handle ${handle}, ${nameOf(STATE_NAMES, now.u32(now.handleAt(handle)))}`,
+      ),
+    );
     return h(
       'tr',
       { key: id, 'data-worker': id },
       h('th', { scope: 'row' }, `worker ${id}`),
-      h('td', null, field('in_use') === 1 ? doing : 'has left'),
-      h('td', null, handle),
+      h('td', null, field('in_use') === layout.WORKER_RUNNING ? doing : 'has left'),
+      h('td', null, ...handles),
       h('td', { class: 'number' }, field('executed')),
       h('td', { class: 'number' }, field('wake')),
     );
