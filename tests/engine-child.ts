@@ -1,6 +1,14 @@
 /** A process of a test: what an engine does to its process's life. Words: what, method, file. */
 import { Aio } from '../host/node/index.ts';
-import { BackendThread, endOf, Gate, idleWorkers, within } from './threads-fixture.ts';
+import {
+  BackendThread,
+  BLOCK,
+  endOf,
+  Gate,
+  idleWorkers,
+  openDirect,
+  within,
+} from './threads-fixture.ts';
 
 const [what = '', method = '', path = '', more = ''] = process.argv.slice(2);
 const gate = new Gate();
@@ -55,6 +63,16 @@ const WORKS: Readonly<Record<string, () => Promise<void>>> = {
     const { user, system } = process.cpuUsage(before);
     const percent = (user + system) / 10 / (performance.now() - started);
     console.log(`cpu ${percent.toFixed(2)}`);
+  },
+  /** Reads all blocks at once, past the page cache where that can be. */
+  async direct() {
+    gate.open();
+    const file = openDirect(aio, path) ?? aio.open(path);
+    using frames = aio.frames(64);
+    const pages = Array.from({ length: 64 }, (_, i) => i);
+    await Promise.all(pages.map((i) => file.read(frames.slice(i, i + 1), i * BLOCK)));
+    const right = pages.filter((i) => frames.page(i)[0] === i + 1);
+    console.log(`read ${right.length} blocks, ${gate.started > 0 ? 'some' : 'none'} together`);
   },
 };
 await WORKS[what]?.();

@@ -3,7 +3,7 @@
  * told to. Engines load it by its URL; Gate in threads-fixture.ts is the other end.
  */
 import { isMainThread, threadId } from 'node:worker_threads';
-import type { IoProvider, WasiIo } from '../bindings/host.ts';
+import type { IoProvider, KernelAio, WasiIo } from '../bindings/host.ts';
 import { directProvider } from '../host/node/direct-provider.ts';
 import { wasiProvider } from '../host/node/wasi-provider.ts';
 
@@ -17,6 +17,13 @@ export const GATE = {
   wasiErrno: 2,
   /** Most bytes a transfer moves; 0 for no limit. Only for one buffer. */
   mostBytes: 3,
+  /** I/Os handed to the kernel together, and how often some were. */
+  started: 4,
+  starts: 5,
+  /** errno that handing them over ends with; 0 for none. */
+  startErrno: 6,
+  /** What each of them ended with instead; 0 for what it did. */
+  ended: 7,
   /** Calls made by thread n are counted at `byThread + n`. */
   byThread: 8,
 } as const;
@@ -48,7 +55,7 @@ export function createProvider(options: unknown): IoProvider {
     ...inner,
     name: 'gated',
     bind(memory) {
-      const { fd_pread, fd_pwrite, fd_sync, fd_datasync } = inner.bind(memory);
+      const { fd_pread, fd_pwrite, fd_sync, fd_datasync, kernelAio } = inner.bind(memory);
       const view = new DataView(memory.buffer);
       const transfer =
         (call: WasiIo['fd_pread']): WasiIo['fd_pread'] =>
@@ -64,7 +71,34 @@ export function createProvider(options: unknown): IoProvider {
         fd_pwrite: transfer(fd_pwrite),
         fd_sync: (fd) => pass() || fd_sync(fd),
         fd_datasync: (fd) => pass() || fd_datasync(fd),
+        kernelAio: kernelAio && gated(kernelAio, words, pass, new Int32Array(memory.buffer)),
       };
+    },
+  };
+}
+
+/** They wait at the gate until they may be told that some have ended. */
+function gated(
+  inner: KernelAio,
+  words: Int32Array,
+  pass: () => number,
+  i32: Int32Array,
+): KernelAio {
+  return {
+    start(ios, places) {
+      Atomics.add(words, GATE.starts, 1);
+      const errno = Atomics.load(words, GATE.startErrno);
+      if (errno !== 0) return -errno;
+      const started = inner.start(ios, places);
+      Atomics.add(words, GATE.started, Math.max(started, 0));
+      return started;
+    },
+    finish(events, most) {
+      pass();
+      const count = inner.finish(events, most);
+      const ended = Atomics.load(words, GATE.ended);
+      for (let i = 0; i < count && ended !== 0; i++) i32[(events >>> 2) + 2 * i + 1] = ended;
+      return count;
     },
   };
 }

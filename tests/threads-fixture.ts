@@ -2,15 +2,15 @@
  * Threads, gates and files for tests, and the bounds on time: whatever is waited for here fails
  * with its name when it does not come. Nothing sleeps.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import type { AioEvent, ProviderSpec } from '../bindings/host.ts';
 import * as layout from '../bindings/layout.ts';
-import type { Aio, AioToken } from '../host/node/index.ts';
+import type { Aio, AioFile, AioToken } from '../host/node/index.ts';
 import type { Answer, Jobs, Joined, Question, ThreadStart } from './backend-thread.ts';
 import { GATE, GATE_WORDS } from './gate-module.ts';
 
@@ -64,6 +64,26 @@ export function scratchDirectory(name: string): string {
   return path;
 }
 
+/**
+ * A program that runs another which may not make system call `number`: its words are the number,
+ * then the other's. Undefined without a C compiler.
+ */
+export function forbidding(number: number): readonly string[] | undefined {
+  const compiled = join(scratchDirectory('forbid'), 'forbid');
+  const { status } = spawnSync('cc', ['-o', compiled, 'tests/fixtures/forbid.c']);
+  return status === 0 ? [compiled, String(number)] : undefined;
+}
+
+/** Opens a file past the page cache; undefined where its file system has none of that. */
+export function openDirect(aio: Aio, path: string, write = false): AioFile | undefined {
+  try {
+    return aio.open(path, { direct: true, write });
+  } catch {
+    console.log(`skipped: the file system of ${dirname(path)} has no O_DIRECT`);
+    return undefined;
+  }
+}
+
 /** A file of `blocks` blocks; every byte of block n is n + 1. */
 export function blockFile(path: string, blocks: number): string {
   const bytes = Buffer.alloc(blocks * BLOCK);
@@ -107,6 +127,22 @@ export class Gate {
   }
   set mostBytes(bytes: number) {
     Atomics.store(this.words, GATE.mostBytes, bytes);
+  }
+  /** Ends handing I/Os to the kernel with that errno; 0: hands them over. */
+  set startErrno(errno: number) {
+    Atomics.store(this.words, GATE.startErrno, errno);
+  }
+  /** What I/Os handed to the kernel end with; 0: what they did. */
+  set ended(raw: number) {
+    Atomics.store(this.words, GATE.ended, raw);
+  }
+  /** I/Os handed to the kernel together. */
+  get started(): number {
+    return Atomics.load(this.words, GATE.started);
+  }
+  /** How often some were, or would have been. */
+  get starts(): number {
+    return Atomics.load(this.words, GATE.starts);
   }
   callsBy(thread: number): number {
     return Atomics.load(this.words, GATE.byThread + thread);

@@ -3,18 +3,7 @@
  * spoilt memory nor a thread that ends in the middle does harm.
  */
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  constants,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { chmodSync, constants, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AioError } from '../bindings/errors.ts';
@@ -30,7 +19,15 @@ import {
   uringShim,
 } from '../host/node/uring.ts';
 import { BLOCK, numberedBlocks } from './harness.ts';
-import { BackendThread, blockFile, runChild, scratchDirectory, within } from './threads-fixture.ts';
+import {
+  BackendThread,
+  blockFile,
+  forbidding,
+  openDirect,
+  runChild,
+  scratchDirectory,
+  within,
+} from './threads-fixture.ts';
 import { OP, operationsOf } from './uring-entries.ts';
 
 const folder = scratchDirectory('uring');
@@ -57,6 +54,7 @@ function words(reason: typeof probe.reason): string {
 
 // What the shim refuses.
 
+const IO_URING_SETUP = 425;
 const EBADF = 9;
 const EFAULT = 14;
 const EINVAL = 22;
@@ -627,14 +625,12 @@ asked.case('falls back where the limit of locked memory is too low, or does with
   assert.is(read, 'read 8192');
 });
 asked.case('falls back where a filter forbids it, and says which', () => {
-  const compiled = join(mkdtempSync(join(tmpdir(), 'pgaio-no-uring-')), 'no-uring');
-  process.on('exit', () => rmSync(join(compiled, '..'), { recursive: true, force: true }));
-  const { status, error } = spawnSync('cc', ['-o', compiled, 'tests/fixtures/no-uring.c']);
-  if (error !== undefined || status !== 0) {
+  const [program, ...words_] = forbidding(IO_URING_SETUP) ?? [];
+  if (program === undefined) {
     console.log('skipped: a filter that forbids io_uring: there is no C compiler');
     return;
   }
-  const { lines } = choose(compiled, []);
+  const { lines } = choose(program, words_);
   const why = 'a seccomp filter forbids io_uring, as container runtimes do by default';
   assert.equal(lines, [
     `auto: worker, because ${why} (setup, EPERM)`,
@@ -663,17 +659,8 @@ const direct = suite('direct files');
 direct('refuse what is not aligned, and name what is needed', async () => {
   if (constants.O_DIRECT === undefined) return void console.log('skipped: no O_DIRECT here');
   await using aio = await Aio.create({ ...small, ioMethod: 'sync', ioFrames: 16, blockSize: 1024 });
-  const opened = (() => {
-    try {
-      return aio.open(path, { direct: true });
-    } catch {
-      return undefined;
-    }
-  })();
-  if (opened === undefined) {
-    console.log(`skipped: the file system of ${folder} has no O_DIRECT`);
-    return;
-  }
+  const opened = openDirect(aio, path);
+  if (opened === undefined) return;
   using file = opened;
   const { memory, offset } = file.alignment ?? { memory: 0, offset: 0 };
   assert.ok(memory >= 4 && offset >= 512 && (offset & (offset - 1)) === 0, `${memory} ${offset}`);
