@@ -8,6 +8,9 @@ const WORDS = BLOCK / 4;
 
 export const pathOf = (folder: string, file: number): string => `${folder}/${file}`;
 
+/** Whether the file is opened past the page cache, where that can be. */
+export const isDirect = (file: number): boolean => file % 2 === 1;
+
 /** First word and step of a block's words: every version of every block has its own. */
 function seedOf(file: number, block: number, version: number): { first: number; step: number } {
   const mixed =

@@ -6,12 +6,14 @@ import { PGAIO_HCB_FILE } from '../../bindings/layout.ts';
 import type { ResourceOwner } from '../../bindings/owner.ts';
 import { Aio, type AioFile, type AioToken, type PendingIo } from '../../host/node/index.ts';
 import { Random } from '../explorer/random.ts';
-import { BLOCK, BLOCKS_PER_FILE, FILES, faultOf, fillBlock, pathOf } from './blocks.ts';
+import { BLOCK, BLOCKS_PER_FILE, FILES, faultOf, fillBlock, isDirect, pathOf } from './blocks.ts';
 import { Board } from './board.ts';
 
 export interface StressStart {
   readonly token: AioToken;
   readonly folder: string;
+  /** Whether files there can be opened past the page cache. */
+  readonly direct: boolean;
   readonly words: Int32Array<SharedArrayBuffer>;
   readonly number: number;
   readonly threads: number;
@@ -51,7 +53,8 @@ function fileOf(number: number): AioFile {
     files.get(idle)?.close();
     files.delete(idle);
   }
-  const file = aio.open(pathOf(start.folder, number), { write: true });
+  const direct = start.direct && isDirect(number);
+  const file = aio.open(pathOf(start.folder, number), { write: true, direct });
   files.set(number, file);
   return file;
 }

@@ -9,7 +9,7 @@
  * find it). Exits with 1 on a finding.
  * The seed repeats what each thread tries, not how the machine interleaves them.
  */
-import { mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -85,6 +85,15 @@ interface Thread {
   error: Error | undefined;
 }
 
+function takesDirect(path: string): boolean {
+  try {
+    closeSync(openSync(path, constants.O_RDONLY | (constants.O_DIRECT ?? 0)));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 class Stress {
   readonly #options: Options;
   readonly #folder = mkdtempSync(join(tmpdir(), 'pgaio-stress-'));
@@ -94,6 +103,7 @@ class Stress {
   readonly findings: string[] = [];
   readonly counts: Record<string, number> = {};
   #started = 0;
+  #direct = false;
 
   constructor(options: Options) {
     this.#options = options;
@@ -104,6 +114,7 @@ class Stress {
   async run(): Promise<void> {
     const { method, ring, seconds, mode, canary } = this.#options;
     makeFiles(this.#folder);
+    this.#direct = takesDirect(pathOf(this.#folder, 0));
     const aio = await Aio.create({
       provider: 'direct',
       ioMethod: method,
@@ -139,6 +150,7 @@ class Stress {
     const start: StressStart = {
       token,
       folder: this.#folder,
+      direct: this.#direct,
       words: this.#board.words,
       number,
       threads: THREADS,
