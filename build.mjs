@@ -41,10 +41,10 @@ const BUNDLES = {
   layout: 'bindings/layout.ts',
   ...WORKER,
 };
-/** The io_uring shim's binaries, each with the compiler that makes it; none where that is not. */
+/** The shim's binaries, each with the compiler that makes it; none where that is not. */
 const SHIMS = {
-  'dist/uring-linux-x64.node': 'x86_64-linux-gnu-gcc',
-  'dist/uring-linux-arm64.node': 'aarch64-linux-gnu-gcc',
+  'dist/shim-linux-x64.node': 'x86_64-linux-gnu-gcc',
+  'dist/shim-linux-arm64.node': 'aarch64-linux-gnu-gcc',
 };
 /** The program, and the thread of its jobs: where they start, and what that loads. */
 const PROGRAM_STARTS = { cli: 'host/node/cli.ts', 'verify-job': 'host/node/verify-job.ts' };
@@ -84,7 +84,7 @@ const STEPS = [
   },
   {
     name: 'shim',
-    inputs: () => [...TOOLS, ...filesBelow('host/uring')],
+    inputs: () => [...TOOLS, ...filesBelow('host/shim')],
     outputs: () => [],
     run: buildShims,
   },

@@ -157,13 +157,15 @@ test('doctor tells which methods there are, and why not the others', () => {
   assert.is(good.stderr, '');
   assert.is(good.status, 0);
   assert.match(good.stdout, /^sync {8}yes$/m);
-  assert.match(good.stdout, /^worker {6}yes$/m);
   const found = JSON.parse(run('doctor', '--json').stdout);
+  const at = found.kernelAio ? 'several direct I/Os at once' : 'one I/O at a time';
+  assert.match(good.stdout, new RegExp(`^worker {6}yes, each with ${at}$`, 'm'));
   assert.is(found.io_uring.available, METHODS.includes('io_uring'));
   assert.is(found.auto, METHODS.includes('io_uring') ? 'io_uring' : 'worker');
   const env = { ...process.env, PGAIO_NO_SHIM: '1' };
   const without = spawnSync(process.execPath, [CLI, 'doctor'], { encoding: 'utf8', env });
   assert.is(without.status, 0);
+  assert.match(without.stdout, /^worker {6}yes, each with one I\/O at a time$/m);
   assert.match(without.stdout, /^io_uring {4}no$/m);
   assert.match(without.stdout, /^auto {8}takes worker$/m);
   assert.match(without.stdout, /io_uring cannot be used: PGAIO_NO_SHIM is set/);

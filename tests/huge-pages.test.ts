@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { AioSettingError } from '../bindings/errors.ts';
 import { Aio } from '../host/node/index.ts';
 import { attach } from '../host/node/raw.ts';
-import { uringShim } from '../host/node/uring.ts';
+import { shim } from '../host/node/shim.ts';
 import { rejection } from './harness.ts';
 
 const HUGE = 2 ** 21;
@@ -13,7 +13,7 @@ const small = { ioMethod: 'sync', sharedBuffers: 16, ioFrames: 64, maxBackends: 
 
 /** Why nothing can be seen here; undefined if it can. */
 function unavailable(): string | undefined {
-  if (uringShim() === undefined) return 'there is no shim to ask the kernel';
+  if (shim() === undefined) return 'there is no shim to ask the kernel';
   try {
     const enabled = readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'latin1');
     return enabled.includes('[madvise]') ? undefined : `huge pages are not by request: ${enabled}`;

@@ -1,7 +1,7 @@
 /** A thread that has reads under way beside an engine, says so, and then does nothing more. */
 import { parentPort, workerData } from 'node:worker_threads';
 import * as layout from '../bindings/layout.ts';
-import { bindShim } from '../host/node/uring.ts';
+import { bindShim } from '../host/node/shim.ts';
 
 export interface KernelThreadStart {
   readonly memory: WebAssembly.Memory;

@@ -10,14 +10,8 @@ import { AioError } from '../bindings/errors.ts';
 import * as layout from '../bindings/layout.ts';
 import { Aio } from '../host/node/index.ts';
 import { attach } from '../host/node/raw.ts';
-import {
-  bindShim,
-  probeUring,
-  reasonOf,
-  reasonWords,
-  type SystemLimits,
-  uringShim,
-} from '../host/node/uring.ts';
+import { bindShim, shim } from '../host/node/shim.ts';
+import { probeUring, reasonOf, reasonWords, type SystemLimits } from '../host/node/uring.ts';
 import { BLOCK, numberedBlocks } from './harness.ts';
 import {
   BackendThread,
@@ -83,11 +77,21 @@ class BareRing {
   static readonly FIXED = 20480;
 
   constructor(fixedBytes = 0) {
-    const shim = bindShim(this.memory);
-    if (shim === undefined) throw new Error('there is no shim');
-    this.#shim = shim;
+    const bound = bindShim(this.memory);
+    if (bound === undefined) throw new Error('there is no shim');
+    this.#shim = bound;
     const fixed = [BareRing.FIXED, fixedBytes] as const;
-    this.#ring = shim.setup(64, 0, 4096, 4096, BareRing.SQES, 12288, 12292, ...fixed, BareRing.OUT);
+    this.#ring = bound.setup(
+      64,
+      0,
+      4096,
+      4096,
+      BareRing.SQES,
+      12288,
+      12292,
+      ...fixed,
+      BareRing.OUT,
+    );
     assert.ok(this.#ring >= 0, `setup: ${this.#ring}`);
     this.base = this.view.getBigUint64(BareRing.OUT, true);
   }
@@ -132,7 +136,7 @@ forged.case('is answered with an error and counted, and the kernel never sees it
   const ring = new BareRing();
   const ours = openSync(path, 'r');
   const theirs = openSync(path, 'r');
-  uringShim()?.allow(ours);
+  shim()?.allow(ours);
   const good = { op: OP.READ, fd: ours, address: ring.base + 20480n, length: BLOCK };
   assert.is(ring.submit(good), BLOCK, 'one that is in order is executed');
   assert.is(ring.view.getUint8(20480), 1, 'it was read to where it was to go');
@@ -176,14 +180,14 @@ forged.case('is answered with an error and counted, and the kernel never sees it
   assert.is(ring.submit({ ...vector, length: 1 }), 16);
   assert.is(ring.submit({ ...vector, length: 2 }), -EFAULT);
   assert.is(ring.submit(good), BLOCK, 'the ring goes on');
-  uringShim()?.forbid(ours);
+  shim()?.forbid(ours);
   assert.is(ring.submit(good), -EBADF, 'a descriptor that was given back is nobody’s');
   ring.end();
 });
 forged.case('reaches no registered memory but through its own buffer', () => {
   const ring = new BareRing(4 * BLOCK);
   const ours = openSync(path, 'r');
-  uringShim()?.allow(ours);
+  shim()?.allow(ours);
   const address = ring.base + BigInt(BareRing.FIXED);
   const good = { op: OP.READ_FIXED, fd: ours, address, length: 2 * BLOCK };
   assert.is(ring.submit(good), 2 * BLOCK);
@@ -197,12 +201,12 @@ forged.case('reaches no registered memory but through its own buffer', () => {
     assert.is(ring.submit(entry), -EFAULT, 'memory of ours that is not registered');
   }
   assert.is(ring.refused, 0, 'the kernel has seen to that');
-  uringShim()?.forbid(ours);
+  shim()?.forbid(ours);
   ring.end();
 });
 forged.case('cannot put a ring outside the linear memory', () => {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
-  const shim = bindShim(memory);
+  const bound = bindShim(memory);
   const good = [64, 0, 4096, 4096, 8192, 12288, 12292, 20480, 4096, 16384] as const;
   for (const [index, value] of [
     [0, 0],
@@ -221,16 +225,16 @@ forged.case('cannot put a ring outside the linear memory', () => {
     [9, 65536 - 8],
   ] as const) {
     const asked = good.map((word, i) => (i === index ? value : word));
-    const rc = shim?.setup(...(asked as unknown as typeof good)) ?? 0;
+    const rc = bound?.setup(...(asked as unknown as typeof good)) ?? 0;
     assert.ok(rc < 0, `${index} = ${value}: ${rc}`);
   }
   for (const number of [-1, 0, 17, 4096, 2 ** 31 - 1]) {
-    assert.ok((shim?.enter(number, 0, 1) ?? 0) < 0, `ring ${number} is not of this memory`);
-    assert.ok((shim?.reap(number) ?? 0) < 0);
-    assert.ok((shim?.wait(number, 0, 0) ?? 0) < 0);
-    assert.ok((shim?.leave(number) ?? 0) < 0);
+    assert.ok((bound?.enter(number, 0, 1) ?? 0) < 0, `ring ${number} is not of this memory`);
+    assert.ok((bound?.reap(number) ?? 0) < 0);
+    assert.ok((bound?.wait(number, 0, 0) ?? 0) < 0);
+    assert.ok((bound?.leave(number) ?? 0) < 0);
   }
-  shim?.unbind();
+  bound?.unbind();
 });
 forged.run();
 

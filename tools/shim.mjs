@@ -1,5 +1,5 @@
 /**
- * Compiles the io_uring shim. It uses no C library, so that one binary serves glibc and musl, and
+ * Compiles the shim. It uses no C library, so that one binary serves glibc and musl, and
  * the binary is looked at: what it asks of others may be Node-API and libuv, nothing else.
  */
 import { execFile } from 'node:child_process';
@@ -35,7 +35,7 @@ export async function compileShim(compiler, path) {
   const { include_dir: headers } = createRequire(import.meta.url)('node-api-headers');
   const temporary = `${path}.${process.pid}`;
   const flags = compiler.startsWith('aarch64') ? [...FLAGS, ...ARM_FLAGS] : FLAGS;
-  await run(found, [...flags, `-I${headers}`, '-o', temporary, ...filesBelow('host/uring', '.c')]);
+  await run(found, [...flags, `-I${headers}`, '-o', temporary, ...filesBelow('host/shim', '.c')]);
   const foreign = foreignSymbols(readFileSync(temporary));
   if (foreign.length > 0) {
     rmSync(temporary);

@@ -36,7 +36,8 @@ import type {
   ProviderSpec,
   WasiIo,
 } from '../../bindings/host.ts';
-import { type BoundShim, bindShim, uringHost, uringShim } from './uring.ts';
+import { type BoundShim, bindShim, shim } from './shim.ts';
+import { uringHost } from './uring.ts';
 
 const IOV_MAX = 1024;
 const MAX_RW_COUNT = 0x7ffff000;
@@ -51,17 +52,17 @@ export function directProvider(): IoProvider {
       name: 'direct',
       sharedDescriptors: true,
       bind: (memory) => {
-        const shim = bindShim(memory);
-        if (shim === undefined) return bindDescriptors(memory);
-        ends.push(() => shim.unbind());
-        return bindNative(memory, shim);
+        const bound = bindShim(memory);
+        if (bound === undefined) return bindDescriptors(memory);
+        ends.push(() => bound.unbind());
+        return bindNative(memory, bound);
       },
       rings: uringHost,
       open: openFile,
       alignment: alignmentOf,
       size: (fd) => fstatSync(fd).size,
       close: (fd) => {
-        uringShim()?.forbid(fd);
+        shim()?.forbid(fd);
         closeSync(fd);
       },
       end: () => {
@@ -102,7 +103,7 @@ const SECTOR = 512;
 /** What O_DIRECT asks for: the kernel tells (statx, Linux 6.1), or the device's sectors do. */
 function alignmentOf(fd: number): Alignment {
   const told = new Uint32Array(2);
-  uringShim()?.alignment(fd, told);
+  shim()?.alignment(fd, told);
   const [memory = 0, offset = 0] = told;
   if (memory > 0 && offset > 0) return { memory, offset };
   const sector = sectorOf(fstatSync(fd).dev);
@@ -125,7 +126,7 @@ function sectorOf(dev: number): number {
 
 /** Rings take no other descriptors than those that were opened here. */
 function announce(fd: number, path: string): number {
-  if ((uringShim()?.allow(fd) ?? 0) === 0) return fd;
+  if ((shim()?.allow(fd) ?? 0) === 0) return fd;
   closeSync(fd);
   throw new AioUnavailableError({
     code: 'PGAIO_DESCRIPTOR',
@@ -179,7 +180,7 @@ function codeOf(error: unknown): string {
 }
 
 /** The same system calls made by the shim: without a view and an object for each, half the time. */
-function bindNative(memory: WebAssembly.Memory, shim: BoundShim): WasiIo {
+function bindNative(memory: WebAssembly.Memory, bound: BoundShim): WasiIo {
   const view = new DataView(memory.buffer);
   const plain = bindDescriptors(memory);
   const transfer =
@@ -192,9 +193,9 @@ function bindNative(memory: WebAssembly.Memory, shim: BoundShim): WasiIo {
     };
   return {
     ...plain,
-    fd_pread: transfer(shim.read),
-    fd_pwrite: transfer(shim.write),
-    kernelAio: shim,
+    fd_pread: transfer(bound.read),
+    fd_pwrite: transfer(bound.write),
+    kernelAio: bound,
   };
 }
 

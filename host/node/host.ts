@@ -8,7 +8,7 @@ import { refuse } from '../../bindings/settings.ts';
 import { directProvider, withSpec } from './direct-provider.ts';
 import { publishEvent } from './events.ts';
 import { coreModule } from './module.ts';
-import { uringShim } from './uring.ts';
+import { shim } from './shim.ts';
 import { wasiProvider } from './wasi-provider.ts';
 
 /** What Node's `create` and `attach` take besides settings. */
@@ -77,12 +77,12 @@ function hugePages(wanted: NodeHostOptions['hugePages'] = 'try'): CoreHost['huge
   if (wanted !== 'try' && wanted !== 'off') {
     throw refuse('hugePages', wanted, { hint: 'Available values: off, try.' });
   }
-  const shim = wanted === 'off' ? undefined : uringShim();
-  if (shim === undefined) return undefined;
+  const asked = wanted === 'off' ? undefined : shim();
+  if (asked === undefined) return undefined;
   return {
     bytes: HUGE_PAGE_BYTES,
     // Where the kernel has none nothing is lost but speed.
-    advise: (memory) => void shim.huge(new Uint8Array(memory.buffer)),
+    advise: (memory) => void asked.huge(new Uint8Array(memory.buffer)),
   };
 }
 

@@ -1,39 +1,9 @@
-/**
- * The io_uring shim: finding and loading it, what it says of this machine, and why io_uring cannot
- * be used where it cannot. Everything but io_uring works without it.
- */
-import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+/** io_uring: what this machine says of it, and why it cannot be used where it cannot. */
+import { readFileSync } from 'node:fs';
 import { errnoName, strerror } from '../../bindings/errno.ts';
 import { AioUnavailableError } from '../../bindings/errors.ts';
-import type { KernelAio, UringHost } from '../../bindings/host.ts';
-
-/** The functions of host/uring/addon.c for one linear memory; results below 0 are -errno. */
-export interface BoundShim extends KernelAio {
-  setup: UringHost['setup'];
-  enter: UringHost['enter'];
-  reap: UringHost['reap'];
-  wait: UringHost['wait'];
-  taken: UringHost['taken'];
-  refused: UringHost['refused'];
-  leave: UringHost['leave'];
-  listen: UringHost['listen'];
-  unlisten: UringHost['unlisten'];
-  read(fd: number, iovs: number, count: number, offset: number): number;
-  write(fd: number, iovs: number, count: number, offset: number): number;
-  unbind(): void;
-}
-export interface Shim {
-  /** Fills in PROBE_WORDS numbers: stage, errno, missing operations, errno of shared rings. */
-  probe(out: Int32Array): number;
-  bind(memory: Uint8Array): BoundShim | number;
-  allow(fd: number): number;
-  forbid(fd: number): number;
-  alignment(fd: number, out: Uint32Array): number;
-  /** Lets the kernel back a linear memory with huge pages. 0, or -errno. */
-  huge(memory: Uint8Array): number;
-}
+import type { UringHost } from '../../bindings/host.ts';
+import { bindShim, loadShim } from './shim.ts';
 
 /** Where the search for io_uring ended. */
 export type UringStage = 'platform' | 'binary' | 'setup' | 'features' | 'mapping' | 'operations';
@@ -62,63 +32,19 @@ const ENFILE = 23;
 const EMFILE = 24;
 const ENOSYS = 38;
 
-/** Order of host/uring/ring.h. */
+/** Order of host/shim/ring.h. */
 const STAGES = ['ready', 'setup', 'operations', 'features', 'mapping'] as const;
 const OPERATIONS = ['READ', 'WRITE', 'READV', 'WRITEV', 'FSYNC', 'SYNC_FILE_RANGE'];
 const PROBE_WORDS = 4;
 
-/** The binary for this machine, beside the bundle or one folder above it; undefined without one. */
-function shimPath(): string | undefined {
-  const name = `uring-linux-${process.arch}.node`;
-  const near = [`./${name}`, `../${name}`].map((path) =>
-    fileURLToPath(new URL(path, import.meta.url)),
-  );
-  return near.find((path) => existsSync(path));
-}
-
-let loaded: { readonly shim: Shim | undefined; readonly failure: UringReason | undefined };
-
-function load(): typeof loaded {
-  if (process.platform !== 'linux') {
-    const cause = `io_uring is Linux's, this is ${process.platform}`;
-    return failed('platform', 0, cause, 'Use io_method "worker".');
-  }
-  const path = process.env.PGAIO_NO_SHIM === '1' ? undefined : shimPath();
-  if (path === undefined) {
-    return failed(
-      'binary',
-      0,
-      process.env.PGAIO_NO_SHIM === '1'
-        ? 'PGAIO_NO_SHIM is set in the environment'
-        : `this package has no io_uring shim for linux on ${process.arch}`,
-      'Build it with `npm run build` where a C compiler is, or use io_method "worker".',
-    );
-  }
-  try {
-    return { shim: createRequire(import.meta.url)(path) as Shim, failure: undefined };
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return failed('binary', 0, `the io_uring shim could not be loaded: ${why}`, BROKEN);
-  }
-}
-const BROKEN = 'Build it anew with `npm run build`, or use io_method "worker".';
-
-function failed(stage: UringStage, errno: number, cause: string, remedy: string): typeof loaded {
-  return { shim: undefined, failure: { stage, errno, cause, remedy } };
-}
-
-/** The shim, loaded once per thread; undefined where there is none. */
-export function uringShim(): Shim | undefined {
-  loaded ??= load();
-  return loaded.shim;
-}
-
 /** Asks this machine, by doing it, whether io_uring can be used. */
 export function probeUring(): UringProbe {
-  const shim = uringShim();
-  if (shim === undefined) return { reason: loaded.failure, sharedRings: false };
+  const loaded = loadShim();
+  if (loaded.shim === undefined) {
+    return { reason: { errno: 0, ...loaded.failure }, sharedRings: false };
+  }
   const out = new Int32Array(PROBE_WORDS);
-  shim.probe(out);
+  loaded.shim.probe(out);
   const [stage = 0, errno = 0, missing = 0, sharedErrno = 0] = out;
   const name = STAGES[stage] ?? 'setup';
   if (name === 'ready') return { reason: undefined, sharedRings: sharedErrno === 0 };
@@ -244,12 +170,6 @@ export function ringFailed(errno: number): AioUnavailableError {
 /** The rings of a linear memory. */
 export function uringHost(memory: WebAssembly.Memory): UringHost {
   const bound = bindShim(memory);
-  if (bound === undefined) throw new RangeError('the io_uring shim has no room for this memory');
+  if (bound === undefined) throw new RangeError('the shim has no room for this memory');
   return { ...bound, end: () => bound.unbind() };
-}
-
-/** The shim's functions over a linear memory; undefined where there is none. */
-export function bindShim(memory: WebAssembly.Memory): BoundShim | undefined {
-  const bound = uringShim()?.bind(new Uint8Array(memory.buffer));
-  return typeof bound === 'object' ? bound : undefined;
 }

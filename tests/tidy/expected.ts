@@ -67,7 +67,7 @@ export const PACKAGE_FILES = [
 ] as const;
 /** Files of the package whose names the build makes up, or that need not be there. */
 export const PACKAGE_PATTERNS = [
-  /^dist\/uring-linux-(?:x64|arm64)\.node$/, // where there is a compiler
+  /^dist\/shim-linux-(?:x64|arm64)\.node$/, // where there is a compiler
   /^dist\/(?:job|program)-[0-9a-f]{12}-[\w.-]+\.code$/, // of the Node that built it
   /^dist\/(?:chunk-[A-Z0-9]{8}|worker)\.js$/,
   /^dist\/types\/(?:bindings|host(?:\/node|\/browser)?)\/[\w/-]+\.d\.ts$/,

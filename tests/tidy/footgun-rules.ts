@@ -79,9 +79,9 @@ export const FOOTGUN_RULES: readonly Rule[] = [
   },
   {
     name: 'calls the kernel in the shim only',
-    applies: (path) => isCode(path) && !path.startsWith('host/uring/'),
-    check: (text) => perMatch(text, /\bsyscall\s*\(/g, 'a system call; it belongs in host/uring'),
-    good: { path: 'host/uring/a.c', text: 'syscall(1);\n' },
+    applies: (path) => isCode(path) && !path.startsWith('host/shim/'),
+    check: (text) => perMatch(text, /\bsyscall\s*\(/g, 'a system call; it belongs in host/shim'),
+    good: { path: 'host/shim/a.c', text: 'syscall(1);\n' },
     bad: { path: 'host/node/a.c', text: 'syscall(1);\n' },
   },
 ];

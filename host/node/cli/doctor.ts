@@ -2,6 +2,7 @@
 import { release } from 'node:os';
 import manifest from '../../../package.json' with { type: 'json' };
 import { Aio, type UringReason } from '../index.ts';
+import { hasKernelAio } from '../shim.ts';
 import { probeUring, reasonWords, systemLimits } from '../uring.ts';
 import { EXIT_CLEAN, runCommand, say, sayFact, sayWrapped } from './words.ts';
 
@@ -10,6 +11,8 @@ interface Diagnosis {
   readonly node: string;
   readonly system: string;
   readonly methods: Readonly<Record<'sync' | 'worker' | 'io_uring', boolean>>;
+  /** Whether an I/O worker can have several direct I/Os under way. */
+  readonly kernelAio: boolean;
   /** What io_method `auto` takes. */
   readonly auto: string;
   readonly io_uring: {
@@ -31,6 +34,7 @@ async function diagnose(): Promise<Diagnosis> {
     node: process.version,
     system: `${process.platform} ${release()}, ${process.arch}`,
     methods: { sync: true, worker: true, io_uring: reason === undefined },
+    kernelAio: hasKernelAio(),
     auto: aio.show('io_method'),
     io_uring: { available: reason === undefined, sharedRings, reason },
     limits: { memlock, descriptors },
@@ -46,11 +50,15 @@ export async function runDoctor({ json = false }: { readonly json?: boolean }): 
   });
 }
 
-function tell({ pgaio, node, system, auto, io_uring: uring, limits }: Diagnosis): void {
+function tell(found: Diagnosis): void {
+  const { pgaio, node, system, kernelAio, auto, io_uring: uring, limits } = found;
   sayFact('pgaio', `${pgaio}, Node ${node}`);
   sayFact('system', system);
   sayFact('sync', 'yes');
-  sayFact('worker', 'yes');
+  sayFact(
+    'worker',
+    `yes, each with ${kernelAio ? 'several direct I/Os at once' : 'one I/O at a time'}`,
+  );
   const { reason } = uring;
   sayFact('io_uring', reason === undefined ? 'yes' : 'no');
   if (reason === undefined) {

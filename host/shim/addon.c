@@ -495,7 +495,7 @@ static struct environment *take_environment(napi_env env) {
 NAPI_MODULE_INIT() {
   struct environment *environment = take_environment(env);
   if (environment == NULL) {
-    napi_throw_error(env, "PGAIO_SHIM_FULL", "too many threads have loaded the io_uring shim");
+    napi_throw_error(env, "PGAIO_SHIM_FULL", "too many threads have loaded the shim");
     return NULL;
   }
   napi_set_instance_data(env, environment, NULL, NULL);
