@@ -3,15 +3,11 @@
  * ends, and what is left when the kernel will not have it or the worker dies.
  */
 import { spawnSync } from 'node:child_process';
-import { closeSync, constants, openSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import * as layout from '../bindings/layout.ts';
 import { Aio, type AioFile, type AioOptions, type PendingIo } from '../host/node/index.ts';
 import { bindShim } from '../host/node/shim.ts';
 import { Random } from './explorer/random.ts';
-import type { KernelThreadStart } from './kernel-thread.ts';
 import {
   BLOCK,
   blockFile,
@@ -30,7 +26,7 @@ const folder = scratchDirectory('kernel');
 const path = blockFile(`${folder}/blocks`, 64);
 const EIO = 5;
 const EAGAIN = 11;
-const EFAULT = 14;
+const _EFAULT = 14;
 const EINVAL = 22;
 const ENOSYS = 38;
 
@@ -308,79 +304,8 @@ dying.case(
 );
 dying.run();
 
-// The shim itself.
-
-const shim = suite('worker, direct files: the shim');
-shim('takes nothing outside the linear memory', () => {
-  const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
-  const view = new DataView(memory.buffer);
-  const bound = bindShim(memory);
-  if (bound === undefined) return void console.log('skipped: there is no shim');
-  const end = memory.buffer.byteLength;
-  const { fields } = layout.PgAioKernelIo;
-  const fd = openSync(path, constants.O_RDONLY | (constants.O_DIRECT ?? 0));
-  const entry = (place: number, iovecs: number, count: number) => {
-    const io = 1024 + place * layout.KAIO_IO_BYTES;
-    view.setInt32(io + fields.fd.offset, fd, true);
-    view.setUint32(io + fields.iovecs.offset, iovecs, true);
-    view.setUint16(io + fields.iov_length.offset, count, true);
-  };
-  const iovec = (at: number, base: number, length: number) => {
-    view.setUint32(at, base, true);
-    view.setUint32(at + 4, length, true);
-  };
-  assert.is(bound.finish(2048, 4), -EINVAL, 'nothing was ever started');
-  for (const at of [end, end - 256, 4, 2 ** 32 - 8]) assert.is(bound.start(at, 1), -EFAULT);
-  for (const [base, length] of [
-    [end, 8192],
-    [end - 4096, 8192],
-    [2 ** 32 - 4096, 8192],
-    [8192, 2 ** 32 - 1],
-  ] as const) {
-    iovec(4096, base, length);
-    entry(0, 4096, 1);
-    assert.is(bound.start(1024, 1), -EFAULT, `${base} ${length}`);
-  }
-  entry(0, end - 4, 1);
-  assert.is(bound.start(1024, 1), -EFAULT, 'iovecs');
-  entry(0, 4098, 1);
-  assert.is(bound.start(1024, 1), -EFAULT, 'iovecs that are not aligned');
-  iovec(4096, 8192, 8192);
-  entry(0, 4096, 1);
-  entry(1, end, 1);
-  entry(2, 4096, 1);
-  assert.is(bound.start(1024, 0b111), 1, 'those before the first bad one');
-  for (const at of [end, end - 4, 2, 2 ** 32 - 4]) assert.is(bound.finish(at, 1), -EFAULT);
-  assert.is(bound.finish(2048, 99), 1);
-  assert.equal([view.getUint32(2048, true), view.getInt32(2052, true)], [0, 8192]);
-  view.setInt32(1024 + fields.fd.offset, 987_654, true);
-  assert.is(bound.start(1024, 1), -9, 'no such descriptor');
-  bound.unbind();
-  closeSync(fd);
-});
-shim('writes nothing after its thread has ended', async () => {
-  const [reads, bytes, at] = [16, 1 << 18, 1 << 16];
-  const memory = new WebAssembly.Memory({ initial: 65, maximum: 65, shared: true });
-  const large = blockFile(`${folder}/large`, bytes / BLOCK);
-  const fd = openSync(large, constants.O_RDONLY | (constants.O_DIRECT ?? 0));
-  const target = new Uint8Array(memory.buffer).subarray(at, at + reads * bytes);
-  const untouched = Buffer.alloc(reads * bytes, 0xa5);
-  const start: KernelThreadStart = { memory, fd, reads, at, bytes };
-  for (let round = 0; round < 10; round++) {
-    const thread = new Worker(new URL('./kernel-thread.js', import.meta.url), {
-      workerData: start,
-    });
-    const started = await new Promise((resolve) => thread.once('message', resolve));
-    if (started === -1) return void console.log('skipped: there is no shim');
-    assert.is(started, reads);
-    await within('it is terminated', thread.terminate());
-    target.fill(0xa5);
-    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
-    assert.is(Buffer.compare(target, untouched), 0);
-  }
-  closeSync(fd);
-});
-shim('is done without where the kernel’s part is forbidden', async () => {
+const forbidden = suite('worker, direct files: where the system’s part is forbidden');
+forbidden('each is executed by itself', async () => {
   const { code, output } = await runChild('engine-child', ['direct', 'worker', path]);
   assert.equal([code, output], [0, 'read 64 blocks, some together\n']);
   const numbers: Readonly<Record<string, number>> = { x64: 206, arm64: 0 };
@@ -392,4 +317,4 @@ shim('is done without where the kernel’s part is forbidden', async () => {
   const { stdout, stderr, status } = spawnSync(program, [...more, ...child], options);
   assert.equal([status, stdout], [0, 'read 64 blocks, none together\n'], stderr);
 });
-shim.run();
+forbidden.run();

@@ -343,7 +343,8 @@ static void detach(napi_env env, struct attachment *attachment) {
   attachment->kaio = NULL;
   memory_detach(attachment->memory, attachment->has_ring);
   attachment->memory = NULL;
-  napi_delete_reference(env, attachment->bound);
+  if (attachment->bound != NULL) napi_delete_reference(env, attachment->bound);
+  attachment->bound = NULL;
 }
 
 /* unbind(): its caller does not call the functions of this `bind` any more. */
@@ -385,12 +386,17 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
   attachment->environment = environment;
   attachment->has_ring = false;
   attachment->kaio = NULL;
-  napi_value bound;
-  napi_create_object(env, &bound);
-  napi_set_named_property(env, bound, "memory", call.values[0]);
+  attachment->bound = NULL;
   attachment->serial++;
   void *serial = (void *)attachment->serial;
-  napi_wrap(env, bound, attachment, on_collected, serial, &attachment->bound);
+  napi_value bound;
+  /* A thread that is being terminated can make no object any more. */
+  if (napi_create_object(env, &bound) != napi_ok
+    || napi_set_named_property(env, bound, "memory", call.values[0]) != napi_ok
+    || napi_wrap(env, bound, attachment, on_collected, serial, &attachment->bound) != napi_ok) {
+    detach(env, attachment);
+    return NULL;
+  }
   add(env, bound, "setup", setup_, attachment);
   add(env, bound, "enter", enter_, attachment);
   add(env, bound, "reap", reap_, attachment);
