@@ -24,6 +24,7 @@ const ONCE_FAILED: readonly (readonly [string, number, string])[] = [
   ['death', 751, 'an heir did not wake whom the dead had not'],
   ['death', 1489, 'a worker that ended while it left was counted for ever'],
   ['death', 2731, 'waiters of a dead worker slept on, their I/O reclaimed'],
+  ['ringsAimed', 405, 'who had waited for a ring’s lock took it as if nobody else did'],
 ];
 
 const words = ({ program, seed, finding }: Run) =>

@@ -18,18 +18,18 @@ const LOOK_AGAIN_NS: i64 = 100_000_000;
 /** Number of the thread that holds the lock, 0 while it is free. */
 export function lockHolder(at: usize): u32 { return loadAcquire32(at) & ~CONTENDED; }
 
-/** Takes the lock if it is free. */
-export function lockTry(at: usize): bool {
+/** Takes the lock if it is free. `mark`: CONTENDED if others may be waiting. */
+export function lockTry(at: usize, mark: u32 = 0): bool {
   assert((at & 3) == 0);
   assert(my_thread != 0);
-  return compareExchange32(at, FREE, my_thread) == FREE;
+  return compareExchange32(at, FREE, my_thread | mark) == FREE;
 }
 
 /** Takes the lock if it is free, or becomes so while one looks: sections are that short. */
-export function lockSpin(at: usize): bool {
+export function lockSpin(at: usize, mark: u32 = 0): bool {
   assert((at & 3) == 0);
   for (let i: u32 = 0; i < SPIN_ROUNDS; i++) {
-    if (loadAcquire32(at) == FREE && lockTry(at)) return true;
+    if (loadAcquire32(at) == FREE && lockTry(at, mark)) return true;
   }
   return false;
 }
@@ -42,8 +42,7 @@ export function lockAcquire(at: usize): void {
   while (true) { // each round the holder has changed, or 100 ms have passed
     const holder = loadAcquire32(at);
     if (holder == FREE) {
-      // Whoever has waited cannot know that it was the only one.
-      if (compareExchange32(at, FREE, my_thread | CONTENDED) == FREE) return;
+      if (lockTry(at, CONTENDED)) return; // it cannot know that it was the only one to wait
       continue;
     }
     assert((holder & ~CONTENDED) != my_thread, "a thread waits for itself");
@@ -61,15 +60,16 @@ export function lockAcquire(at: usize): void {
  */
 export function lockPatiently(at: usize): bool {
   assert((at & 3) == 0);
+  if (lockSpin(at)) return true;
   for (let slept: i64 = 0; slept < PATIENCE_NS; slept += PATIENCE_STEP_NS) {
-    if (lockSpin(at)) return true;
     const holder = loadAcquire32(at);
-    if (holder == FREE) continue;
     const contended = holder | CONTENDED;
-    if (holder == contended || compareExchange32(at, holder, contended) == holder) {
-      futexWait(at, contended, PATIENCE_STEP_NS);
-    }
+    const marked = holder != FREE
+      && (holder == contended || compareExchange32(at, holder, contended) == holder);
+    if (marked) futexWait(at, contended, PATIENCE_STEP_NS);
+    if (lockSpin(at, CONTENDED)) return true;
   }
+  futexWake(at, 1); // another waits perhaps, and this one was woken in its stead
   return false;
 }
 const PATIENCE_NS: i64 = 50_000_000;

@@ -19,6 +19,10 @@ const LEFT_AT = [
   'pgaio.reopen',
   'pgaio.kaio_start',
   'pgaio.kaio_finish',
+  'pgaio.uring_setup',
+  'pgaio.uring_enter',
+  'pgaio.uring_reap',
+  'pgaio.uring_wait',
 ];
 
 /** Text of every file of the core, by path. */

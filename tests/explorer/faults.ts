@@ -223,4 +223,57 @@ export const FAULTS: readonly Fault[] = [
       ],
     },
   },
+  {
+    name: 'taken-without-a-mark',
+    words: 'who has waited for a lock takes it as if nobody else did',
+    program: 'ringsAimed',
+    once: 6_000_000,
+    replace: {
+      'assembly/shm/lock.ts': [
+        ['    if (lockSpin(at, CONTENDED)) return true;\n', '    if (lockSpin(at)) return true;\n'],
+      ],
+    },
+  },
+  {
+    name: 'nobody-waits-next',
+    words: 'who comes back from the kernel wakes none of those who sleep until then',
+    program: 'rings',
+    once: 3_000_000,
+    replace: {
+      'assembly/method/io_uring.ts': [
+        [
+          '  announceProgress(context); // one of those who sleep must wait in the kernel next\n',
+          '\n',
+        ],
+      ],
+    },
+  },
+  {
+    name: 'nothing-stays-visible',
+    words: 'all completions are given back while somebody waits in the kernel',
+    program: 'rings',
+    once: 30_000_000,
+    replace: {
+      'assembly/method/io_uring.ts': [
+        [
+          '  const head = leader != 0 && isSharedRing(context) && before != cursor ? cursor - 1 : cursor;\n',
+          '  const head = leader == 99 ? cursor - 1 : cursor;\n',
+        ],
+      ],
+    },
+  },
+  {
+    name: 'dealt-with-too-soon',
+    words: 'a completion counts as dealt with before it is',
+    program: 'ringsAimed',
+    once: 10_000_000,
+    replace: {
+      'assembly/method/io_uring.ts': [
+        [
+          '    complete(context, load<u64>(cqe), load<i32>(cqe, 8));\n    storeRelease32(cursor, begun + i + 1);',
+          '    storeRelease32(cursor, begun + i + 1);\n    complete(context, load<u64>(cqe), load<i32>(cqe, 8));',
+        ],
+      ],
+    },
+  },
 ];

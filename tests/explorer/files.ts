@@ -35,11 +35,16 @@ export const contentAt = (offset: number) => (offset * 167 + (offset >> 8) * 13 
 /** The byte `index` of what I/O `key` writes. */
 export const writtenAt = (key: number, index: number) => (key * 31 + index * 7 + 3) & 0xff;
 
+/** Memory that an I/O moves bytes from or to. */
+interface Piece {
+  readonly at: number;
+  readonly length: number;
+}
 export interface Transfer {
+  readonly handle: number;
   readonly write: boolean;
   readonly fd: number;
-  readonly iovs: number;
-  readonly count: number;
+  readonly pieces: readonly Piece[];
   readonly offset: number;
 }
 interface Execution {
@@ -56,6 +61,8 @@ export class FakeFiles {
   errors = 0;
   /** Whether I/O workers can have several under way. */
   kernel = false;
+  /** Who executes what is in rings. */
+  readonly kernelThread: Thread;
   /** Latest execution of each handle. */
   readonly executions: (Execution | undefined)[] = [];
   /** Raw result of each I/O that completed, and how often it was executed, by `keyOf`. */
@@ -69,8 +76,9 @@ export class FakeFiles {
   readonly #frameOwners: number;
   readonly #blockSize: number;
 
-  constructor(world: World) {
+  constructor(world: World, kernelThread: Thread) {
     this.#world = world;
+    this.kernelThread = kernelThread;
     this.#iovecs = world.ctl('iovecs');
     this.#sliceBytes = world.ctl('io_max_combine_limit') * 8;
     this.#frames = world.ctl('frames');
@@ -105,17 +113,34 @@ export class FakeFiles {
     offset: number,
     to: number,
   ): number {
-    const raw = this.#execute(thread, { write, fd, iovs, count, offset });
+    const raw = this.#execute(thread, { write, fd, offset, ...this.#iovecsAt(iovs, count) });
     if (raw === -EINTR) return WASI_EINTR;
     if (raw < 0) return raw === -EIO ? WASI_EIO : WASI_ENOSPC;
     this.#world.view.setUint32(to, raw, true);
     return 0;
   }
 
-  /** Bytes, or -errno. */
-  #execute(thread: Thread, { write, fd, iovs, count, offset }: Transfer): number {
-    const world = this.#world;
+  /** Whose iovecs these are, and where they point. */
+  #iovecsAt(iovs: number, count: number): Pick<Transfer, 'handle' | 'pieces'> {
+    const { view } = this.#world;
     const handle = (iovs - this.#iovecs) / this.#sliceBytes;
+    const pieces = Array.from({ length: count }, (_, i) => ({
+      at: view.getUint32(iovs + 8 * i, true),
+      length: view.getUint32(iovs + 8 * i + 4, true),
+    }));
+    return { handle, pieces };
+  }
+
+  /** Bytes, or -errno: a request in a ring. */
+  byKernel(transfer: Transfer): number {
+    const raw = this.#execute(this.kernelThread, transfer);
+    return raw === -EINTR ? this.byKernel(transfer) : raw;
+  }
+
+  /** Bytes, or -errno. */
+  #execute(thread: Thread, transfer: Transfer): number {
+    const { handle, write, fd } = transfer;
+    const world = this.#world;
     const generation = world.invariants.startExecution(thread, handle);
     const before = this.executions[handle];
     const again = before?.generation === generation;
@@ -133,8 +158,8 @@ export class FakeFiles {
     const raw = this.#chance()
       ? -(write ? ENOSPC : EIO)
       : fd === REL_FD
-        ? this.#movePages(write, iovs, count, offset)
-        : this.#move(handle, generation, write, iovs, count, offset);
+        ? this.#movePages(transfer)
+        : this.#move(generation, transfer);
     thread.ended.set(handle, { generation, raw });
     world.note(
       () =>
@@ -159,8 +184,10 @@ export class FakeFiles {
       const transfer = {
         write: view.getUint16(field(at, 'writes'), true) === 1,
         fd: view.getInt32(field(at, 'fd'), true),
-        iovs: view.getUint32(field(at, 'iovecs'), true),
-        count: view.getUint16(field(at, 'iov_length'), true),
+        ...this.#iovecsAt(
+          view.getUint32(field(at, 'iovecs'), true),
+          view.getUint16(field(at, 'iov_length'), true),
+        ),
         offset: Number(view.getBigUint64(field(at, 'offset'), true)),
       };
       if (thread.underWay.has(place)) this.#world.fail(`${thread.name} uses place ${place} twice`);
@@ -195,25 +222,15 @@ export class FakeFiles {
     thread.underWay.clear();
   }
 
-  #move(
-    handle: number,
-    generation: number,
-    write: boolean,
-    iovs: number,
-    count: number,
-    offset: number,
-  ): number {
-    const { view, bytes } = this.#world;
-    let length = 0;
-    for (let i = 0; i < count; i++) length += view.getUint32(iovs + 8 * i + 4, true);
+  #move(generation: number, { handle, write, pieces, offset }: Transfer): number {
+    const { bytes } = this.#world;
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
     const most = this.#chance() ? this.#world.random.below(length + 1) : length;
     const key = this.keyOf(handle, generation);
     let moved = 0;
-    for (let i = 0; i < count; i++) {
-      const at = view.getUint32(iovs + 8 * i, true);
-      const end = at + view.getUint32(iovs + 8 * i + 4, true);
+    for (const { at, length: size } of pieces) {
       this.#checkOwner(handle, at);
-      for (let to = at; to < end && moved < most; to++, moved++) {
+      for (let to = at; to < at + size && moved < most; to++, moved++) {
         if (!write) bytes[to] = contentAt(offset + moved);
         else {
           if (bytes[to] !== writtenAt(key, moved))
@@ -226,13 +243,13 @@ export class FakeFiles {
   }
 
   /** Blocks of the relation, all of them or the first few. */
-  #movePages(write: boolean, iovs: number, count: number, offset: number): number {
-    const { view, bytes } = this.#world;
+  #movePages({ write, pieces, offset }: Transfer): number {
+    const { bytes } = this.#world;
     let at = offset;
     const end = this.#chance() ? offset + this.#blockSize : Number.POSITIVE_INFINITY;
-    for (let i = 0; i < count; i++) {
-      const from = view.getUint32(iovs + 8 * i, true);
-      const length = Math.min(view.getUint32(iovs + 8 * i + 4, true), end - at);
+    for (const piece of pieces) {
+      const from = piece.at;
+      const length = Math.min(piece.length, end - at);
       if (write) this.relation.set(bytes.subarray(from, from + length), at);
       else bytes.set(this.relation.subarray(at, at + length), from);
       at += length;

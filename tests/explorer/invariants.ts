@@ -273,7 +273,8 @@ export class Invariants {
     const { files } = this.#world;
     const generation = this.generation(id);
     const raw = this.#handle(id, 'result');
-    const ended = thread.ended.get(id);
+    const inRing = files.kernelThread.ended.get(id);
+    const ended = thread.ended.get(id) ?? inRing;
     const executed = ended?.generation === generation && ended.raw === raw;
     if (!executed && raw !== -ECANCELED) {
       const had = ended?.raw ?? 'nothing';
@@ -284,6 +285,7 @@ export class Invariants {
     files.outcomes.set(key, raw);
     this.#completer[id] = thread;
     thread.ended.delete(id);
+    files.kernelThread.ended.delete(id);
   }
 
   #completedShared(thread: Thread, id: number): void {
@@ -461,7 +463,8 @@ export class Invariants {
         world.fail(`lost wake-up: ${owner.name} sleeps on its doorbell, ${id} is COMPLETED_SHARED`);
     }
     if (state === COMPLETED_IO) world.fail(`nobody runs, and ${id} stays COMPLETED_IO`);
-    if (state !== SUBMITTED) return;
+    // A completion in a ring is seen by who waits for it, or when its owner looks.
+    if (state !== SUBMITTED || world.rings.any) return;
     if (!this.#entries().includes(id)) world.fail(`nobody runs, and ${id} stays SUBMITTED`);
     if (this.workers > 0)
       world.fail(
@@ -472,9 +475,12 @@ export class Invariants {
   /** A wait may look up after a while, but must not depend on it. */
   beforeTimeout(thread: Thread): void {
     const world = this.#world;
-    if (thread.status !== 'waiting' || thread.waitNs !== LOOK_AGAIN_NS) return;
+    const inKernel = thread.status === 'kernel';
+    if ((!inKernel && thread.status !== 'waiting') || thread.waitNs !== LOOK_AGAIN_NS) return;
     if (world.untold.length > 0 || world.threads.some(({ status }) => status === 'sleeping'))
       return;
+    // Who waits in the kernel for an I/O that a thread had not got there before it ended.
+    if (inKernel && world.deaths > 0) return;
     // The last worker left or died: waiters that counted on it help themselves after a while.
     if (this.workers === 0 && this.#entries().length > 0) return;
     world.fail(`${thread.name} goes on only because its time is up: ${world.describe()}`);

@@ -95,6 +95,20 @@ const togetherPlan = (random: Random): Plan => ({
   habits: habits({ rounds: 16, most: 6, batches: random.range(1, 3), weights: waysOf(random) }),
 });
 
+/** Method io_uring: the kernel executes, and anybody deals with what has ended. */
+const ringsPlan = (random: Random): Plan => ({
+  ...BASE,
+  settings: settings({
+    IO_METHOD: 2,
+    RING: random.below(2),
+    IO_MAX_CONCURRENCY: random.range(1, 4),
+    MAX_BACKENDS: 5,
+  }),
+  backends: random.range(1, 3),
+  workers: 0,
+  habits: habits({ rounds: 16, most: 4, batches: random.range(1, 3), weights: waysOf(random) }),
+});
+
 /** What takes part in each program, for a seed. */
 export const PROGRAMS: Readonly<Record<string, (random: Random) => Plan>> = {
   /** Backends that finish each other's I/O. */
@@ -181,6 +195,26 @@ export const PROGRAMS: Readonly<Record<string, (random: Random) => Plan>> = {
     ...togetherPlan(random),
     deaths: random.range(1, 6),
     aimed: true,
+  }),
+  /** Rings of the kernel's. */
+  rings: (random) => ringsPlan(random),
+  /** The same, and threads end meanwhile. */
+  ringsDeath: (random) => ({ ...ringsPlan(random), deaths: random.range(1, 6) }),
+  /** The same at moments that are hard to hit. */
+  ringsAimed: (random) => ({ ...ringsPlan(random), deaths: random.range(1, 6), aimed: true }),
+  /** A buffer pool whose pages rings bring, and take back. */
+  buffersRings: (random) => ({
+    ...ringsPlan(random),
+    settings: settings({
+      IO_METHOD: 2,
+      RING: random.below(2),
+      IO_MAX_CONCURRENCY: random.range(2, 4),
+      MAX_BACKENDS: 5,
+      DATA_CHECKSUMS: 0,
+    }),
+    backends: random.range(2, 3),
+    deaths: random.once(2) ? random.range(1, 4) : 0,
+    buffers: 16,
   }),
   /** Workers that come when there is much to do, and leave when there is not. */
   pool: (random) => ({
@@ -292,18 +326,29 @@ export class Cast {
   #aim(mayEnd: (thread: Thread) => boolean): void {
     const { world } = this;
     const { invariants, random } = world;
-    const lock = world.ctl('worker_control') + world.layout.at('PgAioWorkerControl.lock');
+    const locks = this.#locks();
     const locked = random.once(2);
     let moved = invariants.transitions;
     let passed = random.below(6);
     world.isMoment = (current) => {
       const isNow = locked
-        ? (world.word(lock) & 0x7fffffff) - 1 === current.number // as pgaio_set_thread counts
+        ? locks.some((lock) => (world.word(lock) & 0x7fffffff) === current.number + 1)
         : invariants.transitions !== moved;
       moved = invariants.transitions;
       return isNow && current !== this.#host && mayEnd(current) && passed-- <= 0;
     };
     world.victim = (current) => current;
+  }
+
+  /** Of the queue, or of the rings. */
+  #locks(): readonly number[] {
+    const { layout } = this.world;
+    const queue = this.world.ctl('worker_control') + layout.at('PgAioWorkerControl.lock');
+    if (this.plan.settings.IO_METHOD !== 2) return [queue];
+    const first = this.world.ctl('uring_contexts') + layout.at('PgAioUringContext.lock');
+    const bytes = layout.number('URING_CONTEXT_BYTES');
+    const count = this.plan.settings.MAX_BACKENDS ?? 0;
+    return Array.from({ length: count }, (_, procno) => first + procno * bytes);
   }
 
   *#hostProgram(thread: Thread): Program {

@@ -10,6 +10,7 @@ import { FakeFiles, REL_FD, type Transfer } from './files.ts';
 import { Invariants } from './invariants.ts';
 import type { Layout } from './layout.ts';
 import type { Random } from './random.ts';
+import { FakeRings } from './rings.ts';
 
 /** Something is wrong with the core (or with the explorer). */
 export class Finding extends Error {}
@@ -24,8 +25,19 @@ const NORMAL = 0;
 const UNWINDING = 1;
 const REWINDING = 2;
 
-export type Status = 'ready' | 'held' | 'waiting' | 'sleeping' | 'until' | 'done' | 'dead';
+export type Status =
+  | 'ready'
+  | 'held'
+  | 'waiting'
+  | 'kernel'
+  | 'sleeping'
+  | 'until'
+  | 'done'
+  | 'dead';
 type Core = Readonly<Record<string, (...values: number[]) => number>>;
+
+/** Those that end by the clock, too. */
+const TIMED: readonly Status[] = ['waiting', 'kernel', 'sleeping'];
 
 /** Thrown through the core's frames of a thread that ends here. */
 const ENDED = new Error('this thread has ended');
@@ -120,23 +132,13 @@ export function newMemory(): WebAssembly.Memory {
   return new WebAssembly.Memory({ initial: MEMORY_PAGES, maximum: MEMORY_PAGES, shared: true });
 }
 
-/** Methods of the explorer's programs have none. */
-const refuse = (): number => -38;
-const NO_RINGS = {
-  uring_setup: refuse,
-  uring_enter: refuse,
-  uring_reap: refuse,
-  uring_wait: refuse,
-  uring_taken: refuse,
-  uring_leave: refuse,
-};
-
 export class World {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
   readonly view: DataView;
   readonly threads: Thread[] = [];
   readonly files: FakeFiles;
+  readonly rings: FakeRings;
   readonly invariants: Invariants;
   readonly random: Random;
   readonly layout: Layout;
@@ -184,7 +186,8 @@ export class World {
       throw new Error('settings too large for the explorer');
     }
     for (let i = STACKS - 1; i >= 0; i--) this.#freeStacks.push(this.#stacksAt + i * STACK_BYTES);
-    this.files = new FakeFiles(this);
+    this.files = new FakeFiles(this, new Thread(0, 'the kernel', 0));
+    this.rings = new FakeRings(this);
     this.invariants = new Invariants(this);
     this.bytes.fill(0);
     this.#switchBelow = random.pick([0, 0, 0x04000000, 0x20000000, 0x80000000, 0xffffffff]);
@@ -274,7 +277,18 @@ export class World {
         callback: () => -1,
         submit: () => -1,
         wait_one: () => -1,
-        ...NO_RINGS,
+        uring_setup: (...values: number[]) =>
+          this.#systemCall(thread, () => this.rings.setup(thread, values)),
+        uring_enter: (ring: number, first: number, count: number) =>
+          this.#systemCall(thread, () => this.rings.enter(thread, ring, first >>> 0, count)),
+        uring_reap: (ring: number) => this.#systemCall(thread, () => this.rings.reap(ring)),
+        uring_wait: (ring: number, seen: number, ms: number) =>
+          this.#waitInKernel(thread, ring, seen, ms),
+        uring_taken: (ring: number) => this.rings.taken(ring),
+        uring_leave: (ring: number) => {
+          this.rings.leave(thread, ring);
+          return 0;
+        },
         segment_open: (_rel: number, _procno: number, segment: number) =>
           segment === 0 ? REL_FD : NO_FILE,
         segment_close: () => 0,
@@ -352,6 +366,35 @@ export class World {
     return woken;
   }
 
+  /** As the one thread that waits for completions of a ring. Between its steps others run. */
+  #waitInKernel(thread: Thread, ring: number, seen: number, ms: number): number {
+    if (!this.#isBack(thread)) {
+      thread.waitPhase = 0;
+      if (!this.#step(thread)) return this.#leave(thread);
+    }
+    if (thread.waitPhase === 0) {
+      const at = this.rings.beginWait(thread, ring, seen);
+      if (at !== undefined) return at;
+      thread.waitPhase = 1;
+      if (!this.#step(thread)) return this.#leave(thread);
+    }
+    if (thread.waitPhase === 1 && !this.rings.hasNews(ring)) {
+      this.#unready(thread);
+      thread.status = 'kernel';
+      thread.result = 0;
+      thread.waitNs = ms * 1e6;
+      thread.waitUntil = this.clock + thread.waitNs;
+      thread.waitPhase = 2;
+      this.note(() => `${thread.name} waits in the kernel (${ms} ms)`);
+      return this.#leave(thread);
+    }
+    this.rings.endWait(thread);
+    return thread.waitPhase === 2 ? thread.result : 0;
+  }
+  wakeFromKernel(thread: Thread): void {
+    if (thread.status === 'kernel') this.#wakeUp(thread, 0);
+  }
+
   #wakeUp(thread: Thread, result: number): void {
     thread.status = 'ready';
     thread.result = result;
@@ -385,6 +428,7 @@ export class World {
     this.invariants.afterStep(thread);
     if (this.steps >= this.killAt) this.#kill(thread);
     if (this.#held.length > 0) this.#unhold();
+    if (this.rings.any && this.random.once(16)) this.rings.step();
     if (this.steps > this.options.maxSteps) this.fail('the run does not end');
     return this.#choose(thread);
   }
@@ -435,6 +479,7 @@ export class World {
     // What it had asked the kernel for may still happen.
     if (victim.inIo !== undefined && this.random.once(2)) victim.inIo();
     this.files.drain(victim);
+    this.rings.drain(victim);
     this.#unready(victim);
     this.#held = this.#held.filter((other) => other !== victim);
     if (this.#next === victim) this.#next = undefined;
@@ -561,6 +606,7 @@ export class World {
       this.#wakeUp(held, held.result);
       return true;
     }
+    if (this.rings.step()) return true;
     this.onRest?.();
     if (this.#lookAtConditions()) return true;
     if (this.#nobodyCanTell()) {
@@ -570,7 +616,7 @@ export class World {
     this.invariants.atRest();
     let first = FOREVER;
     for (const { status, waitUntil } of this.threads) {
-      if ((status === 'waiting' || status === 'sleeping') && waitUntil < first) first = waitUntil;
+      if (TIMED.includes(status) && waitUntil < first) first = waitUntil;
     }
     if (first === FOREVER) {
       const stuck = this.threads.filter(({ status }) => status !== 'done' && status !== 'dead');
@@ -580,10 +626,10 @@ export class World {
     this.clock = Math.max(this.clock, first);
     for (const thread of this.threads) {
       if (thread.waitUntil > this.clock) continue;
-      if (thread.status !== 'waiting' && thread.status !== 'sleeping') continue;
+      if (!TIMED.includes(thread.status)) continue;
       this.invariants.beforeTimeout(thread);
       this.note(() => `${thread.name} has waited long enough`);
-      this.#wakeUp(thread, 2);
+      this.#wakeUp(thread, thread.status === 'kernel' ? 1 : 2);
     }
     return true;
   }
