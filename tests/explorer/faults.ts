@@ -77,7 +77,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'ring-without-change',
     words: 'a ring before the sleep leaves the word as it was',
     program: 'doorbell',
-    once: 6_000_000,
+    once: 10_000_000,
     replace: {
       'assembly/aio/doorbell.ts': [
         [
@@ -106,7 +106,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'state-not-read-again',
     words: 'an heir completes what ended while it looked who has it',
     program: 'death',
-    once: 6_000_000,
+    once: 20_000_000,
     replace: {
       'assembly/aio/sweep.ts': [
         ['    state = stateOf(ioh); // it may have ended', '    // it may'],
@@ -117,7 +117,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'only-the-queue-asked',
     words: 'what a dead worker took is executed though another has taken it',
     program: 'aimed',
-    once: 6_000_000,
+    once: 20_000_000,
     replace: {
       'assembly/aio/sweep.ts': [
         ['    && !isHeld(handleAt(io), changetype<usize>(dead));', '    && !queueHolds(io);'],
@@ -127,8 +127,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'nobody-wakes-for-the-dead',
     words: 'waiters whom the dead did not wake sleep on',
-    program: 'aimed',
-    once: 30_000_000,
+    program: 'togetherDeath',
+    once: 20_000_000,
     replace: {
       'assembly/aio/sweep.ts': [
         ['  futexWake(changetype<usize>(ioh) +', '  if (false) futexWake(changetype<usize>(ioh) +'],
@@ -139,7 +139,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'chosen-not-woken',
     words: 'a worker that the dead chose and did not wake sleeps on',
     program: 'death',
-    once: 6_000_000,
+    once: 10_000_000,
     replace: {
       'assembly/aio/sweep.ts': [
         [
