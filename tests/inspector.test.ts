@@ -11,8 +11,10 @@ import type { Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Aio } from '../host/node/index.ts';
+import { probeUring, reasonWords } from '../host/node/uring.ts';
 import { chromiumPath, NO_CHROMIUM, type Rig, startRig } from './browser/rig.ts';
 import { patternPage, putChecksum, putHeader } from './page-vectors.ts';
+import { blockFile, Gate, idleWorkers, openDirect, until } from './threads-fixture.ts';
 
 const PAGE_BYTES = 8192;
 /** For a page on a busy machine; what was measured is printed. */
@@ -481,6 +483,59 @@ function liveTests(rig: Rig): void {
       assert.equal(heard, []);
       await page.close();
     });
+  });
+  test('shows what an I/O worker has under way', async () => {
+    const gate = new Gate();
+    await using aio = await Aio.create({ provider: gate.provider(), ioWorkers: 1, ioFrames: 16 });
+    const file = openDirect(aio, blockFile(`${folder}/held`, 8));
+    if (file === undefined) return gate.open();
+    try {
+      await idleWorkers(aio, 1);
+      using frames = aio.frames(5);
+      const read = (i: number) => file.read(frames.slice(i, i + 1), i * PAGE_BYTES);
+      const ios = [read(0)];
+      await gate.crowd(1);
+      ios.push(read(1), read(2), read(3), read(4));
+      await until('they wait', () => aio.stats().submissions > 1n);
+      gate.admit();
+      await until('they are with the kernel', () => gate.started === 4);
+      await using inspector = await aio.serveInspector();
+      const page = await rig.browser.newPage();
+      await page.goto(inspector.url);
+      await page.waitForSelector('[data-handle]:not([data-state=IDLE])');
+      await page.click('[data-view=workers]');
+      const row = page.locator('[data-worker="0"]');
+      assert.match((await row.textContent()) ?? '', /^worker 0has 4 under way/);
+      assert.match((await page.textContent('.workers')) ?? '', /This memory has no rings/);
+      assert.is(await row.locator('button').count(), 4);
+      await row.locator('button').first().click();
+      assert.match(page.url(), /\?handle=1$/);
+      await page.close();
+      gate.open();
+      await Promise.all(ios);
+    } finally {
+      gate.open();
+    }
+  });
+  test('shows what each ring has gone through', async () => {
+    const { reason } = probeUring();
+    if (reason !== undefined) return console.log(`skipped: rings: ${reasonWords(reason)}`);
+    await using aio = await Aio.create({ ioMethod: 'io_uring', maxBackends: 2, ioFrames: 16 });
+    using file = aio.open(blockFile(`${folder}/ringed`, 8));
+    using frames = aio.frames(1);
+    for (let i = 0; i < 5; i++) await file.read(frames, i * PAGE_BYTES);
+    await using inspector = await aio.serveInspector();
+    const page = await rig.browser.newPage();
+    await page.goto(inspector.url);
+    await page.click('[data-view=workers]');
+    const row = page.locator('[data-ring="0"]');
+    await row.waitFor();
+    const cells = await row.locator('td').allTextContents();
+    assert.equal(cells, ['5', '5', '0', '0', '0', '0', '0']);
+    assert.is(await page.locator('[data-ring]').count(), 1, 'the other slot has none');
+    await row.locator('button').click();
+    await page.waitForSelector('[data-field=cursor]');
+    await page.close();
   });
   test.run();
 }

@@ -1,12 +1,14 @@
 /** The queue of I/O workers, the workers themselves, and the rings where the layout has any. */
 import { h } from 'preact';
 import * as layout from '../../../bindings/layout.ts';
-import { decode, type MemoryView, regionsOf } from '../../../bindings/memory-view.ts';
+import type { MemoryView } from '../../../bindings/memory-view.ts';
 import { nameOf, STATE_NAMES } from '../../../bindings/names.ts';
 import { choose, memory } from './state.ts';
 
 const CONTROL = layout.PgAioWorkerControl;
 const WORKER = layout.PgAioWorker;
+const RING = layout.PgAioUringContext;
+const usesRings = (now: MemoryView): boolean => now.ctl('io_method') === layout.IOMETHOD_IO_URING;
 
 function Queue({ now }: { readonly now: MemoryView }) {
   const at = now.ctl('worker_control');
@@ -76,13 +78,13 @@ function Workers({ now }: { readonly now: MemoryView }) {
       { key: id, 'data-worker': id },
       h('th', { scope: 'row' }, `worker ${id}`),
       h('td', null, field('in_use') === layout.WORKER_RUNNING ? doing : 'has left'),
-      h('td', null, ...handles),
+      h('td', null, ...handles.flatMap((handle) => [handle, ' '])),
       h('td', { class: 'number' }, field('executed')),
       h('td', { class: 'number' }, field('wake')),
     );
   });
-  const head = ['', 'now', 'I/O', 'executed', 'woken'].map((text) =>
-    h('th', { key: text, scope: 'col' }, text),
+  const head = ['', 'now', 'I/O', 'executed', 'woken'].map((text, column) =>
+    h('th', { key: text, scope: 'col', class: column > 2 ? 'number' : undefined }, text),
   );
   return h(
     'section',
@@ -97,35 +99,44 @@ function Workers({ now }: { readonly now: MemoryView }) {
   );
 }
 
-/** Whatever the layout calls a ring: its head as it is, since it is the kernel's. */
+/** What each backend's ring has gone through; its entries are in the memory map. */
 function Rings({ now }: { readonly now: MemoryView }) {
-  const rings = regionsOf(now).filter(({ name, struct }) => /ring/i.test(`${name} ${struct}`));
-  const drawn = rings.map((region) => {
-    const fields = region.struct === undefined ? [] : decode(now, region.struct, region.at);
-    const rows = fields.map(({ name, words, doc }) =>
-      h('tr', { key: name, title: doc }, h('th', { scope: 'row' }, name), h('td', null, words)),
+  const columns = ['cursor', 'submitted', 'leader', 'sleepers', 'retries', 'fallbacks', 'strays'];
+  const rows = Array.from({ length: usesRings(now) ? now.ctl('max_backends') : 0 }, (_, procno) => {
+    const at = now.ctl('uring_contexts') + procno * layout.URING_CONTEXT_BYTES;
+    if (now.field(RING, at, 'ring') === 0) return null;
+    const cells = columns.map((name) =>
+      h('td', { key: name, class: 'number' }, now.field(RING, at, name)),
     );
+    const open = () => choose({ view: 'memory', region: 'uring_contexts', element: procno });
     return h(
-      'div',
-      { key: region.name },
+      'tr',
+      { key: procno, 'data-ring': procno },
       h(
-        'button',
-        {
-          type: 'button',
-          class: 'link',
-          onClick: () => choose({ view: 'memory', region: region.name, element: 0 }),
-        },
-        `${region.name}: ${region.count} in the memory map`,
+        'th',
+        { scope: 'row' },
+        h('button', { type: 'button', class: 'link', onClick: open }, `backend ${procno}`),
       ),
-      h('table', { class: 'fields' }, h('tbody', null, ...rows)),
+      ...cells,
     );
   });
+  const fields: Readonly<Record<string, { readonly doc: string }>> = RING.fields;
+  const head = ['', ...columns].map((name) =>
+    h('th', { key: name, scope: 'col', class: 'number', title: fields[name]?.doc }, name),
+  );
   const none = 'This memory has no rings: method io_uring is not in use.';
   return h(
     'section',
     null,
     h('h2', null, 'Rings'),
-    ...(drawn.length > 0 ? drawn : [h('p', { class: 'quiet' }, none)]),
+    rows.length === 0
+      ? h('p', { class: 'quiet' }, none)
+      : h(
+          'table',
+          { class: 'fields' },
+          h('thead', null, h('tr', null, ...head)),
+          h('tbody', null, ...rows),
+        ),
   );
 }
 
