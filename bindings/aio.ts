@@ -97,7 +97,7 @@ export interface AioSettings {
   readonly ioWorkerIdleTimeout?: number | string;
   /** ms between launches of I/O workers above the minimum. @default 100 */
   readonly ioWorkerLaunchInterval?: number | string;
-  /** I/Os of `direct` files one I/O worker has under way at once, 1 .. 16. @default 8 */
+  /** I/Os of `direct` files one I/O worker has under way at once, 1 .. 16. @default 16 */
   readonly ioWorkerConcurrency?: number | string;
 }
 

@@ -14,6 +14,8 @@ export interface WasiIo {
   fd_advise?(fd: number, offset: bigint, length: bigint, advice: number): number;
   /** How an I/O worker has several reads and writes of `direct` files under way at once. */
   readonly kernelAio?: KernelAio | undefined;
+  /** How I/O workers sleep for a moment, if not by atomic.wait. */
+  readonly parking?: Parking | undefined;
 }
 
 /**
@@ -23,6 +25,12 @@ export interface WasiIo {
 export interface KernelAio {
   start(ios: number, places: number): number;
   finish(events: number, most: number): number;
+}
+
+/** Sleeping on a word of the memory and waking who does: `park` and `unpark` of host.ts there. */
+export interface Parking {
+  park(word: number, expected: number, microseconds: number): number;
+  unpark(word: number): number;
 }
 
 export interface OpenFlags {

@@ -102,8 +102,7 @@ export async function instantiate(
       submit: submitter(state, host.device, u32),
       wait_one: waiter(state, host.device),
       reopen: (io: number): number => state.reopen(io),
-      kaio_start: io.kernelAio?.start ?? unsupported,
-      kaio_finish: io.kernelAio?.finish ?? unsupported,
+      ...kernelImports(state, io),
       uring_setup: uring?.setup ?? unsupported,
       uring_enter: uring?.enter ?? unsupported,
       uring_reap: uring?.reap ?? unsupported,
@@ -172,6 +171,30 @@ function guarded(state: ImportState, io: WasiIo) {
 }
 const WASI_EIO = 29;
 const WASI_ENOSYS = 52;
+
+/** What answers a number or -errno, and throws no more than the functions above. */
+type Answering = (first: number, second: number, third: number) => number;
+
+function answering(state: ImportState, call: Answering): Answering {
+  return (first, second, third) => {
+    try {
+      return call(first, second, third);
+    } catch (error) {
+      state.deviceError = error;
+      return -EIO;
+    }
+  };
+}
+
+function kernelImports(state: ImportState, { kernelAio, parking }: WasiIo) {
+  const sure = (call: Answering): Answering => answering(state, call);
+  return {
+    kaio_start: kernelAio ? sure((ios, places) => kernelAio.start(ios, places)) : unsupported,
+    kaio_finish: kernelAio ? sure((events, most) => kernelAio.finish(events, most)) : unsupported,
+    park: parking ? sure((word, was, us) => parking.park(word, was, us)) : unsupported,
+    unpark: parking ? sure((word) => parking.unpark(word)) : unsupported,
+  };
+}
 
 function reporter(state: ImportState, u32: Uint32Array) {
   return (

@@ -213,7 +213,7 @@ const TABLE = {
   io_worker_concurrency: {
     guc: layout.GUC_IO_WORKER_CONCURRENCY,
     kind: 'integer',
-    fallback: 8,
+    fallback: 16,
     min: 1,
     max: 16,
     late: true,
@@ -294,7 +294,7 @@ export interface Settings {
   readonly io_worker_launch_interval?: number | string;
   /**
    * Reads and writes of `direct` files that one I/O worker has under way at once, where Linux lets
-   * it; 1: one after the other, as PostgreSQL's workers. 1 .. 16. @default 8
+   * it; 1: one after the other, as PostgreSQL's workers. 1 .. 16. @default 16
    */
   readonly io_worker_concurrency?: number | string;
 }

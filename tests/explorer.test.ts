@@ -24,6 +24,7 @@ const ONCE_FAILED: readonly (readonly [string, number, string])[] = [
   ['death', 751, 'an heir did not wake whom the dead had not'],
   ['death', 1489, 'a worker that ended while it left was counted for ever'],
   ['death', 2731, 'waiters of a dead worker slept on, their I/O reclaimed'],
+  ['togetherAimed', 786326955, 'a thread that ended rang a doorbell, and woke nobody'],
   ['ringsAimed', 405, 'who had waited for a ring’s lock took it as if nobody else did'],
 ];
 

@@ -735,6 +735,8 @@ export async function bareCore(memory: WebAssembly.Memory, shared = true): Promi
       reopen: nothing,
       kaio_start: nothing,
       kaio_finish: nothing,
+      park: nothing,
+      unpark: nothing,
       uring_setup: nothing,
       uring_enter: nothing,
       uring_reap: nothing,

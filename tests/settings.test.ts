@@ -48,7 +48,7 @@ const INTEGERS = {
   io_max_workers: { min: 1, max: 32, fallback: '8' },
   io_worker_idle_timeout: { min: 0, max: 2147483647, unit: 'ms', fallback: '1min' },
   io_worker_launch_interval: { min: 0, max: 2147483647, unit: 'ms', fallback: '100ms' },
-  io_worker_concurrency: { min: 1, max: 16, fallback: '8' },
+  io_worker_concurrency: { min: 1, max: 16, fallback: '16' },
 } as const satisfies Partial<Record<SettingName, Range>>;
 type IntegerName = keyof typeof INTEGERS;
 

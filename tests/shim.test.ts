@@ -6,13 +6,16 @@ import * as assert from 'uvu/assert';
 import * as layout from '../bindings/layout.ts';
 import { bindShim } from '../host/node/shim.ts';
 import type { KernelThreadStart } from './kernel-thread.ts';
-import { BLOCK, blockFile, runChild, scratchDirectory, within } from './threads-fixture.ts';
+import type { ParkThreadStart } from './park-thread.ts';
+import { BLOCK, blockFile, runChild, scratchDirectory, until, within } from './threads-fixture.ts';
 
 const folder = scratchDirectory('shim');
 const path = blockFile(`${folder}/blocks`, 64);
 const EBADF = 9;
+const EAGAIN = 11;
 const EFAULT = 14;
 const EINVAL = 22;
+const ETIMEDOUT = 110;
 
 const shim = suite('the shim');
 shim('takes no direct I/O outside the linear memory', () => {
@@ -83,6 +86,28 @@ shim('writes nothing after its thread has ended', async () => {
     assert.is(Buffer.compare(target, untouched), 0);
   }
   closeSync(fd);
+});
+shim('lets a thread sleep on a word, for a while and not elsewhere', async () => {
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const bound = bindShim(memory);
+  if (bound === undefined) return void console.log('skipped: there is no shim');
+  assert.is(bound.park(64, 1, 1_000_000), -EAGAIN, 'it has another value');
+  assert.is(bound.park(64, 0, 1), -ETIMEDOUT);
+  for (const word of [65536, 66, 2 ** 32 - 4]) {
+    assert.equal([bound.park(word, 0, 1), bound.unpark(word)], [-EINVAL, -EINVAL]);
+  }
+  assert.is(bound.unpark(64), 0, 'nobody sleeps there');
+  const start: ParkThreadStart = { memory, word: 64 };
+  const thread = new Worker(new URL('./park-thread.js', import.meta.url), { workerData: start });
+  let ended: unknown;
+  await within('the thread', new Promise((resolve) => thread.once('message', resolve)));
+  thread.once('message', (result) => {
+    ended = result;
+  });
+  await until('it is woken', () => bound.unpark(64) === 1);
+  await until('it says so', () => ended !== undefined);
+  assert.is(ended, 0);
+  bound.unbind();
 });
 shim('outlives threads that are terminated while they bind memories', async () => {
   const seed = process.env.PGAIO_SEED ?? `${process.hrtime.bigint() % 1_000_000n}`;

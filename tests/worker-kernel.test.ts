@@ -99,7 +99,7 @@ together.case('are handed to the kernel together', async (rig) => {
   assert.is(rig.aio.stats().synchronous, 0n);
 });
 together.case('are no more than io_worker_concurrency', async (rig) => {
-  assert.is(rig.aio.show('io_worker_concurrency'), '8');
+  assert.is(rig.aio.show('io_worker_concurrency'), '16');
   for (const [most, first] of [
     [3, 3],
     [16, 16],

@@ -55,6 +55,11 @@ function ring(procno: u32): void {
     return;
   }
 }
+/** A thread that has ended may have rung a bell, and not have woken who listens. */
+export function wakeListeners(): void {
+  assert(doorbells_at != 0);
+  for (let procno: u32 = 0; procno < max_backends; procno++) futexWake(doorbellAt(procno), -1);
+}
 const LISTENING: u32 = 1;
 const ONE_RING: u32 = 2;
 /** Without the top bit, so that the word can be a result. */

@@ -139,6 +139,16 @@ export declare function kaio_start(ios: usize, places: u32): i32;
 @external("pgaio", "kaio_finish")
 export declare function kaio_finish(events: usize, most: u32): i32;
 
+// Sleeping as the system has it, for I/O workers; both answer -errno, ENOSYS where it has not.
+
+/** Sleeps while the word at `at` is `expected`, at most so many microseconds. 0 when woken. */
+@external("pgaio", "park")
+export declare function host_park(at: usize, expected: u32, microseconds: u32): i32;
+
+/** Wakes one that sleeps there by that. */
+@external("pgaio", "unpark")
+export declare function host_unpark(at: usize): i32;
+
 // Sim build only: the scheduler of the explorer decides who runs on.
 
 /** Another thread may be scheduled here. */

@@ -33,6 +33,7 @@ import {
   PgAioBackend, PgAioPlace, SLOT_ACTIVE, SLOT_DEAD, SLOT_FREE, my_backend, my_place, my_procno,
   slotIsOf, slotState, threadMark,
 } from "./backend";
+import { wakeListeners } from "./doorbell";
 import { PgAioHandle, resetHandle, stateOf, updateState } from "./handle";
 import { finishCompletion, processCompletion } from "./io";
 import { dropOwnersOf } from "./resowner";
@@ -77,6 +78,7 @@ export function pgaio_thread_ended(number: u32): i32 {
   forgetSpinner(thread);
   recountWorkers();
   wakeAllWorkers(); // the dead may have chosen one and not woken it
+  wakeListeners();
   settleEstates();
   return slots;
 }

@@ -14,12 +14,12 @@ import { PgAioHandle, announceCompletion, stateOf } from "../aio/handle";
 import { onlyOwnerCompletes } from "../aio/callback";
 import { generationOf } from "../aio/wait";
 import { my_backend, my_place, my_procno, my_thread, takePlace, threadMark } from "../aio/backend";
-import { host_reopen } from "../aio/host";
+import { host_park, host_reopen, host_unpark } from "../aio/host";
 import { targetCanReopen } from "../aio/target";
 import {
-  IO_WORKER_QUEUE_SIZE, MAX_IO_WORKERS, NONE, PGAIO_HANDLE_MAX_CALLBACKS, PGAIO_HF_REFERENCES_LOCAL,
-  PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_SHARED,
-  PGAIO_HS_SUBMITTED, PGAIO_SUBMIT_BATCH_SIZE,
+  EAGAIN, ENOSYS, IO_WORKER_QUEUE_SIZE, MAX_IO_WORKERS, NONE, PGAIO_HANDLE_MAX_CALLBACKS,
+  PGAIO_HF_REFERENCES_LOCAL, PGAIO_HS_COMPLETED_IO, PGAIO_HS_COMPLETED_SHARED, PGAIO_HS_SUBMITTED,
+  PGAIO_SUBMIT_BATCH_SIZE,
 } from "../aio/types";
 import {
   compareExchange32, exchange32, fetchAdd32, futexWait, futexWake, loadAcquire32, storeRelease32,
@@ -58,7 +58,7 @@ if (offsetof<PgAioWorkerControl>("entries") + 4 * IO_WORKER_QUEUE_SIZE > WORKER_
   in_use: u32; //         32  WORKER_*
   thread: u32; //         36  who has the slot
   wake: u32; //           40  futex word: how often it was woken, wraps
-  asleep: u32; //         44  1 while it sleeps on `wake`, or is about to
+  asleep: u32; //         44  how it sleeps on `wake`, or is about to: ASLEEP_*
   executed: u64; //       48  I/Os it has executed
   starter: u32; //        56  thread that started it, with which it ends
   kernel: u64; //         64  PgAioKernelIos
@@ -71,6 +71,10 @@ export const WORKER_FREE: u32 = 0;
 export const WORKER_RUNNING: u32 = 1;
 /** Its thread has ended; `thread` finishes what that had. */
 export const WORKER_DEAD: u32 = 2;
+
+export const ASLEEP_NOT: u32 = 0;
+export const ASLEEP_WAITING: u32 = 1; // by atomic.wait
+export const ASLEEP_PARKED: u32 = 2; // by the host's park
 
 const QUEUE_MASK: u32 = IO_WORKER_QUEUE_SIZE - 1;
 /** One entry stays empty, as in PostgreSQL: head = tail means empty. */
@@ -146,8 +150,9 @@ function wake(id: i32): void {
   const word = changetype<usize>(workerAt(id)) + offsetof<PgAioWorker>("wake");
   fetchAdd32(word, 1);
   // It notes that it sleeps before it compares the word: one of the two is seen.
-  const asleep = changetype<usize>(workerAt(id)) + offsetof<PgAioWorker>("asleep");
-  if (loadAcquire32(asleep) != 0) futexWake(word, 1);
+  const how = loadAcquire32(changetype<usize>(workerAt(id)) + offsetof<PgAioWorker>("asleep"));
+  if (how == ASLEEP_PARKED) host_unpark(word);
+  else if (how != ASLEEP_NOT) futexWake(word, 1);
 }
 
 @inline function spinnerWord(): usize {
@@ -376,7 +381,7 @@ const MS_NS: i64 = 1_000_000;
 function sleepIdle(id: u32): i32 {
   const slot = workerAt(id);
   assert(slot.io == NONE);
-  const word = changetype<usize>(slot) + offsetof<PgAioWorker>("wake");
+  const word = wakeWord(slot);
   const tail = controlWord(offsetof<PgAioWorkerControl>("tail"));
   const seen = loadAcquire32(word);
   const before = workerControl().head;
@@ -386,14 +391,15 @@ function sleepIdle(id: u32): i32 {
   // Woken between takeWork and here: `wake` moved on, or the queue did. Both are seen below.
   if (loadAcquire32(tail) != before || isWoken(id)) return 0;
   if (allIdle()) {
-    if (park(slot, seen, SHORT_NS)) {
+    if (wait(slot, seen, SHORT_NS)) {
       spin_rounds = SPIN_ROUNDS;
       return 0;
     }
     spin_rounds = 0;
   }
+  if (park(slot, seen)) return 0;
   const timeout = mayTimeOut(id) ? <i64>ctl().io_worker_idle_timeout * MS_NS : -1;
-  if (!park(slot, seen, timeout) && mayTimeOut(id)) return 2;
+  if (!wait(slot, seen, timeout) && mayTimeOut(id)) return 2;
   return 0;
 }
 
@@ -412,14 +418,37 @@ function spin(tail: usize, before: u32): bool {
   return moved || loadAcquire32(tail) != before;
 }
 
+@inline function wakeWord(slot: PgAioWorker): usize {
+  return changetype<usize>(slot) + offsetof<PgAioWorker>("wake");
+}
+@inline function asleepWord(slot: PgAioWorker): usize {
+  return changetype<usize>(slot) + offsetof<PgAioWorker>("asleep");
+}
+
 /** Sleeps while `wake` is `seen`; false when the time was up. */
-function park(slot: PgAioWorker, seen: u32, ns: i64): bool {
+function wait(slot: PgAioWorker, seen: u32, ns: i64): bool {
   assert(slot.io == NONE);
-  const asleep = changetype<usize>(slot) + offsetof<PgAioWorker>("asleep");
-  storeRelease32(asleep, 1);
-  const woken = futexWait(changetype<usize>(slot) + offsetof<PgAioWorker>("wake"), seen, ns);
-  storeRelease32(asleep, 0);
+  storeRelease32(asleepWord(slot), ASLEEP_WAITING);
+  const woken = futexWait(wakeWord(slot), seen, ns);
+  storeRelease32(asleepWord(slot), ASLEEP_NOT);
   return woken != 2;
+}
+
+/**
+ * The same as the system has it, for a moment, where the host can: atomic.wait and notify take a
+ * mutex of the whole process, five system calls for a sleep instead of two. A thread cannot be
+ * terminated meanwhile, hence a moment. False when that was up.
+ */
+let may_park: bool = true;
+const PARK_US: u32 = 5000;
+function park(slot: PgAioWorker, seen: u32): bool {
+  assert(slot.io == NONE);
+  if (!may_park) return false;
+  storeRelease32(asleepWord(slot), ASLEEP_PARKED);
+  const rc = host_park(wakeWord(slot), seen, PARK_US);
+  storeRelease32(asleepWord(slot), ASLEEP_NOT);
+  if (rc == -ENOSYS) may_park = false;
+  return rc == 0 || rc == -EAGAIN;
 }
 
 /** Whoever wakes a worker takes its idle bit first. */

@@ -110,7 +110,7 @@ export function publishSettings(to: PgAioCtl): void {
   to.io_max_workers = 8;
   to.io_worker_idle_timeout = 60000;
   to.io_worker_launch_interval = 100;
-  to.io_worker_concurrency = 8;
+  to.io_worker_concurrency = 16;
 }
 
 /** Takes the settings of a memory that is ready: they outrank this instance's wishes. */

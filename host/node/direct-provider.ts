@@ -196,6 +196,7 @@ function bindNative(memory: WebAssembly.Memory, bound: BoundShim): WasiIo {
     fd_pread: transfer(bound.read),
     fd_pwrite: transfer(bound.write),
     kernelAio: bound,
+    parking: bound,
   };
 }
 

@@ -5,10 +5,10 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import type { KernelAio, UringHost } from '../../bindings/host.ts';
+import type { KernelAio, Parking, UringHost } from '../../bindings/host.ts';
 
 /** The functions of host/shim/addon.c for one linear memory; results below 0 are -errno. */
-export interface BoundShim extends KernelAio {
+export interface BoundShim extends KernelAio, Parking {
   setup: UringHost['setup'];
   enter: UringHost['enter'];
   reap: UringHost['reap'];

@@ -335,6 +335,28 @@ static napi_value finish_(napi_env env, napi_callback_info info) {
     number(env, &call, 1)));
 }
 
+/* Sleeping on a word of the linear memory, for a while: a thread is not terminated meanwhile. */
+
+/* park(word, expected, microseconds): 0 woken, or -errno: EAGAIN another value, ETIMEDOUT. */
+static napi_value park_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct memory *memory = call.attachment->memory;
+  uint32_t at = number(env, &call, 0), limit = number(env, &call, 2);
+  if (memory == NULL || !is_place(memory, at, 4, 4)) return integer(env, -ERR_INVAL);
+  struct kernel_timespec time = { limit / 1000000, (limit % 1000000) * 1000L };
+  return integer(env, system_call(SYS_FUTEX, (long)(memory->base + at), FUTEX_WAIT_PRIVATE,
+    number(env, &call, 1), (long)&time, 0, 0));
+}
+/* unpark(word): how many were woken, one at the most; or -errno. */
+static napi_value unpark_(napi_env env, napi_callback_info info) {
+  struct call call = arguments(env, info);
+  struct memory *memory = call.attachment->memory;
+  uint32_t at = number(env, &call, 0);
+  if (memory == NULL || !is_place(memory, at, 4, 4)) return integer(env, -ERR_INVAL);
+  return integer(env, system_call(SYS_FUTEX, (long)(memory->base + at), FUTEX_WAKE_PRIVATE,
+    1, 0, 0, 0));
+}
+
 /* Memories. */
 
 static void detach(napi_env env, struct attachment *attachment) {
@@ -410,6 +432,8 @@ static napi_value bind_(napi_env env, napi_callback_info info) {
   add(env, bound, "write", write_, attachment);
   add(env, bound, "start", start_, attachment);
   add(env, bound, "finish", finish_, attachment);
+  add(env, bound, "park", park_, attachment);
+  add(env, bound, "unpark", unpark_, attachment);
   add(env, bound, "unbind", unbind_, attachment);
   return bound;
 }

@@ -17,6 +17,7 @@ enum {
   SYS_MUNMAP = 11,
   SYS_MADVISE = 28,
   SYS_FCNTL = 72,
+  SYS_FUTEX = 202,
   SYS_IO_SETUP = 206,
   SYS_IO_DESTROY = 207,
   SYS_IO_GETEVENTS = 208,
@@ -39,6 +40,7 @@ enum {
   SYS_IO_SUBMIT = 2,
   SYS_IO_GETEVENTS = 4,
   SYS_PPOLL = 73,
+  SYS_FUTEX = 98,
   SYS_PREADV = 69,
   SYS_PWRITEV = 70,
   SYS_PRLIMIT64 = 261,
@@ -47,6 +49,7 @@ enum {
 #else
 #error "the shim knows the system calls of x86-64 and arm64"
 #endif
+enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 };
 enum { DUPFD_CLOEXEC = 1030, RLIMIT_MEMLOCK = 8, ADVICE_HUGEPAGE = 14 };
 enum { SYS_URING_SETUP = 425, SYS_URING_ENTER = 426, SYS_URING_REGISTER = 427 };
 

@@ -19,6 +19,8 @@ const LEFT_AT = [
   'pgaio.reopen',
   'pgaio.kaio_start',
   'pgaio.kaio_finish',
+  'pgaio.park',
+  'pgaio.unpark',
   'pgaio.uring_setup',
   'pgaio.uring_enter',
   'pgaio.uring_reap',

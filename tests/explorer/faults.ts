@@ -256,8 +256,8 @@ export const FAULTS: readonly Fault[] = [
     replace: {
       'assembly/method/io_uring.ts': [
         [
-          '  const head = leader != 0 && isSharedRing(context) && before != cursor ? cursor - 1 : cursor;\n',
-          '  const head = leader == 99 ? cursor - 1 : cursor;\n',
+          '  const head = leader != 0 && isSharedRing(context)',
+          '  const head = leader == 99 && isSharedRing(context)',
         ],
       ],
     },
@@ -270,9 +270,29 @@ export const FAULTS: readonly Fault[] = [
     replace: {
       'assembly/method/io_uring.ts': [
         [
-          '    complete(context, load<u64>(cqe), load<i32>(cqe, 8));\n    storeRelease32(cursor, begun + i + 1);',
-          '    storeRelease32(cursor, begun + i + 1);\n    complete(context, load<u64>(cqe), load<i32>(cqe, 8));',
+          '    complete(context, load<u64>(cqe)',
+          '    storeRelease32(cursor, begun + i + 1);\n    complete(context, load<u64>(cqe)',
         ],
+      ],
+    },
+  },
+  {
+    name: 'rung-not-woken',
+    words: 'an owner whose doorbell the dead rang, and whom it did not wake, sleeps on',
+    program: 'togetherAimed',
+    once: 6_000_000,
+    replace: {
+      'assembly/aio/sweep.ts': [['  wakeListeners();\n', '\n']],
+    },
+  },
+  {
+    name: 'woken-by-the-wrong-bell',
+    words: 'a worker that the host parked is woken as if it waited',
+    program: 'together',
+    once: 6_000_000,
+    replace: {
+      'assembly/method/worker.ts': [
+        ['  if (how == ASLEEP_PARKED) host_unpark(word);\n  else if', '  if'],
       ],
     },
   },

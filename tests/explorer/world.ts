@@ -25,6 +25,8 @@ const NORMAL = 0;
 const UNWINDING = 1;
 const REWINDING = 2;
 
+/** WebAssembly's atomics, or the host's own: who sleeps by one is not woken by the other. */
+type Futex = 'atomic' | 'host';
 export type Status =
   | 'ready'
   | 'held'
@@ -48,6 +50,9 @@ const STACKS = 24;
 /** There is one segment of one relation. */
 const NO_FILE = -2;
 const WASI_ENOSYS = 52;
+const EAGAIN = 11;
+const ENOSYS = 38;
+const ETIMEDOUT = 110;
 const FOREVER = Number.POSITIVE_INFINITY;
 
 /** What an instance is given by its thread: see world's imports. */
@@ -72,6 +77,7 @@ export class Thread {
   /** What it sleeps on: a futex word, what was in it, and until when. */
   waitAt = 0;
   waitExpected = 0;
+  waitBy: Futex = 'atomic';
   waitUntil = FOREVER;
   waitNs = FOREVER;
   waitGeneration = 0;
@@ -257,8 +263,9 @@ export class World {
       env: { memory: this.options.memory },
       sim: {
         point: () => this.#point(thread),
-        wait: (at: number, expected: number, ns: bigint) => this.#wait(thread, at, expected, ns),
-        wake: (at: number, count: number) => this.#wake(thread, at, count),
+        wait: (at: number, expected: number, ns: bigint) =>
+          this.#wait(thread, 'atomic', at, expected, ns),
+        wake: (at: number, count: number) => this.#wake(thread, 'atomic', at, count),
       },
       wasi_snapshot_preview1: {
         fd_pread: io(false),
@@ -268,6 +275,8 @@ export class World {
         fd_advise: () => WASI_ENOSYS,
       },
       pgaio: {
+        park: (at: number, expected: number, us: number) => this.#park(thread, at, expected, us),
+        unpark: (at: number) => this.#wake(thread, 'host', at, 1),
         kaio_start: (ios: number, places: number) =>
           this.#systemCall(thread, () => this.files.start(thread, ios, places)),
         kaio_finish: (events: number, most: number) =>
@@ -320,7 +329,14 @@ export class World {
     if (!this.#step(thread)) this.#leave(thread);
   }
 
-  #wait(thread: Thread, at: number, expected: number, ns: bigint): number {
+  /** Futex of the host's, if this host has it: 0 woken, or -errno. */
+  #park(thread: Thread, at: number, expected: number, us: number): number {
+    if (!this.files.kernel) return -ENOSYS;
+    const result = this.#wait(thread, 'host', at, expected, BigInt(us) * 1000n);
+    return [0, -EAGAIN, -ETIMEDOUT][result] ?? 0;
+  }
+
+  #wait(thread: Thread, by: Futex, at: number, expected: number, ns: bigint): number {
     if (this.#isBack(thread)) {
       if (thread.waitPhase === 2) return thread.result;
     } else if (!this.#step(thread)) {
@@ -329,6 +345,7 @@ export class World {
     }
     if (this.word(at) !== expected) return 1;
     this.#block(thread, at, expected, ns < 0n ? FOREVER : Number(ns));
+    thread.waitBy = by;
     thread.waitPhase = 2;
     return this.#leave(thread);
   }
@@ -347,7 +364,7 @@ export class World {
     );
   }
 
-  #wake(thread: Thread, at: number, count: number): number {
+  #wake(thread: Thread, by: Futex, at: number, count: number): number {
     if (!this.#isBack(thread) && !this.#step(thread)) return this.#leave(thread);
     if (this.options.fault?.dropWakes !== undefined && this.invariants.isCompletedShared(at))
       return 0;
@@ -355,7 +372,8 @@ export class World {
     while (count < 0 || woken < count) {
       let first: Thread | undefined;
       for (const other of this.threads) {
-        if (other.status !== 'waiting' || other.waitAt !== at) continue;
+        const isThere = other.status === 'waiting' && other.waitAt === at && other.waitBy === by;
+        if (!isThere) continue;
         if (first === undefined || other.waitSeq < first.waitSeq) first = other;
       }
       if (first === undefined) break;
@@ -595,6 +613,7 @@ export class World {
   *waitWord(thread: Thread, at: number, expected: number): Part<number> {
     if (this.word(at) !== expected) return 1;
     this.#block(thread, at, expected, FOREVER);
+    thread.waitBy = 'atomic';
     return yield;
   }
 

@@ -5,6 +5,8 @@ export const CORE_IMPORTS = [
   'pgaio.callback (i32 i32 i32 i32 i32) -> i32',
   'pgaio.kaio_finish (i32 i32) -> i32',
   'pgaio.kaio_start (i32 i32) -> i32',
+  'pgaio.park (i32 i32 i32) -> i32',
+  'pgaio.unpark (i32) -> i32',
   'pgaio.reopen (i32) -> i32',
   'pgaio.segment_close (i32) -> i32',
   'pgaio.segment_open (i32 i32 i32 i32) -> i32',
