@@ -280,7 +280,7 @@ export const FAULTS: readonly Fault[] = [
     name: 'rung-not-woken',
     words: 'an owner whose doorbell the dead rang, and whom it did not wake, sleeps on',
     program: 'togetherAimed',
-    once: 6_000_000,
+    once: 60_000_000,
     replace: {
       'assembly/aio/sweep.ts': [['  wakeListeners();\n', '\n']],
     },
