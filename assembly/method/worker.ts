@@ -434,13 +434,15 @@ function wait(slot: PgAioWorker, seen: u32, ns: i64): bool {
   return woken != 2;
 }
 
+/** False once the host has said that it has no other way to sleep than atomic.wait. */
+let may_park: bool = true;
+const PARK_US: u32 = 5000;
+
 /**
  * The same as the system has it, for a moment, where the host can: atomic.wait and notify take a
  * mutex of the whole process, five system calls for a sleep instead of two. A thread cannot be
  * terminated meanwhile, hence a moment. False when that was up.
  */
-let may_park: bool = true;
-const PARK_US: u32 = 5000;
 function park(slot: PgAioWorker, seen: u32): bool {
   assert(slot.io == NONE);
   if (!may_park) return false;
