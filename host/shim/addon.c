@@ -337,24 +337,26 @@ static napi_value finish_(napi_env env, napi_callback_info info) {
 
 /* Sleeping on a word of the linear memory, for a while: a thread is not terminated meanwhile. */
 
+/* A futex call on the word that is the first argument. */
+static napi_value futex(napi_env env, const struct call *call, int operation, uint32_t value,
+  const struct kernel_timespec *limit) {
+  struct memory *memory = call->attachment->memory;
+  uint32_t at = number(env, call, 0);
+  if (memory == NULL || !is_place(memory, at, 4, 4)) return integer(env, -ERR_INVAL);
+  long word = (long)(memory->base + at);
+  return integer(env, system_call(SYS_FUTEX, word, operation, value, (long)limit, 0, 0));
+}
 /* park(word, expected, microseconds): 0 woken, or -errno: EAGAIN another value, ETIMEDOUT. */
 static napi_value park_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
-  struct memory *memory = call.attachment->memory;
-  uint32_t at = number(env, &call, 0), limit = number(env, &call, 2);
-  if (memory == NULL || !is_place(memory, at, 4, 4)) return integer(env, -ERR_INVAL);
-  struct kernel_timespec time = { limit / 1000000, (limit % 1000000) * 1000L };
-  return integer(env, system_call(SYS_FUTEX, (long)(memory->base + at), FUTEX_WAIT_PRIVATE,
-    number(env, &call, 1), (long)&time, 0, 0));
+  uint32_t us = number(env, &call, 2);
+  struct kernel_timespec limit = { us / 1000000, (us % 1000000) * 1000L };
+  return futex(env, &call, FUTEX_WAIT_PRIVATE, number(env, &call, 1), &limit);
 }
 /* unpark(word): how many were woken, one at the most; or -errno. */
 static napi_value unpark_(napi_env env, napi_callback_info info) {
   struct call call = arguments(env, info);
-  struct memory *memory = call.attachment->memory;
-  uint32_t at = number(env, &call, 0);
-  if (memory == NULL || !is_place(memory, at, 4, 4)) return integer(env, -ERR_INVAL);
-  return integer(env, system_call(SYS_FUTEX, (long)(memory->base + at), FUTEX_WAKE_PRIVATE,
-    1, 0, 0, 0));
+  return futex(env, &call, FUTEX_WAKE_PRIVATE, 1, NULL);
 }
 
 /* Memories. */

@@ -59,7 +59,7 @@ export class FakeFiles {
   readonly relation: Uint8Array;
   /** One in so many calls fails, is short, is interrupted; 0 never. */
   errors = 0;
-  /** Whether I/O workers can have several under way. */
+  /** Whether the host has what it need not have: several under way, and parking. */
   kernel = false;
   /** Who executes what is in rings. */
   readonly kernelThread: Thread;

@@ -11,6 +11,8 @@ const EAGAIN = 11;
 const EBUSY = 16;
 const EINVAL = 22;
 const OP = { READV: 1, WRITEV: 2, READ: 22, WRITE: 23 } as const;
+/** What a call has for a number when the ring's owner has just left. */
+const NO_RING = -1;
 const BATCH = 32;
 const SQE_BYTES = 64;
 const CQE_BYTES = 16;
@@ -62,10 +64,6 @@ export class FakeRings {
   }
   #store(at: number, value: number): void {
     this.#world.view.setInt32(at, value, true);
-  }
-  /** A call with the number of no ring: its owner has just left. */
-  #isNone(number: number): boolean {
-    return number === -1;
   }
   #of(number: number): Ring {
     const ring = this.#rings[number];
@@ -198,7 +196,7 @@ export class FakeRings {
   }
 
   reap(number: number): number {
-    if (this.#isNone(number)) return -EINVAL;
+    if (number === NO_RING) return -EINVAL;
     const ring = this.#of(number);
     if (ring.shared) return 0;
     const begun = ring.moved;
@@ -216,7 +214,7 @@ export class FakeRings {
 
   /** Says that it is going to wait: 2 another does, 0 there is news, undefined it may sleep. */
   beginWait(thread: Thread, number: number, seen: number): 0 | 2 | undefined {
-    if (this.#isNone(number)) return 0;
+    if (number === NO_RING) return 0;
     const ring = this.#of(number);
     if (ring.leader !== undefined) return 2;
     ring.leader = thread;

@@ -59,7 +59,7 @@ function Workers({ now }: { readonly now: MemoryView }) {
     if (field('in_use') === layout.WORKER_FREE && field('executed') === 0) return null;
     const io = field('io');
     const ios = io < 0 ? underWay(now, at) : [io];
-    const idle = field('asleep') === 1 ? 'sleeps' : 'looks for work';
+    const idle = field('asleep') !== layout.ASLEEP_NOT ? 'sleeps' : 'looks for work';
     const doing = io >= 0 ? 'executes' : ios.length > 0 ? `has ${ios.length} under way` : idle;
     const handles = ios.map((handle) =>
       h(
